@@ -1,0 +1,473 @@
+"""Every setting of the server: its name, meaning, unit and default in one table, read once and then frozen.
+
+Values come from, in rising order: defaults, ``odin.toml``, ``ODIN_`` variables, flags. Each place uses the
+same name: ``port``, ``ODIN_PORT``, ``--port``. ``[local] mounts`` and ``local_mounts`` are the same key. A
+secret may stand in a file: ``ODIN_SECRET_FILE``, ``secret_file``. Source: cli.md, "Commands and settings".
+"""
+
+import getpass
+import ipaddress
+import os
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_type_hints
+from urllib.parse import urlsplit
+
+from odin.model.errors import InvalidInput, Problem, ValidationFailed
+from odin.model.names import nearest, user_name
+
+SHORTEST_SECRET = 32  # bytes; reliability.md, A-46
+TRUTH = {
+    "yes": True,
+    "on": True,
+    "true": True,
+    "1": True,
+    "no": False,
+    "off": False,
+    "false": False,
+    "0": False,
+}
+
+# Names with ODIN_ that are not the server's: of the commands, of tasks, and of this module.
+OTHERS = {
+    f"ODIN_{name}"
+    for names in (
+        ("URL", "SCHEME", "TOKEN", "TOKEN_FILE", "USERNAME", "PASSWORD", "CONFIG", "FAULT"),
+        ("ROOT_PATH", "WORK_PATH", "DATA_PATH", "RUN_PATH", "TASK_PATH", "PIPE_ID", "TASK_ID", "TASK_NAME"),
+        ("TASK_IDS_FILE", "ATTEMPT", "OUTPUTS"),
+    )
+    for name in names
+}
+FLAGS = {"database_url": "database"}  # where the flag has another name
+LATER = {"LEGACY_WS": "the WebSocket tier", "NAMESPACE": "the kubernetes executor"}
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """One value as it was given, and where; ``base`` is what relative paths start from."""
+
+    value: Any
+    origin: str
+    base: Path
+    line: int | None = None
+
+    def problem(self, message: str) -> Problem:
+        if self.line is None:
+            return Problem(f"{self.origin}: {message}")
+        return Problem(message, file=self.origin, line=self.line)
+
+    def place(self) -> str:
+        return self.origin if self.line is None else f"{self.origin}:{self.line}"
+
+
+def text(raw: Raw) -> str:
+    if not isinstance(raw.value, str) or not raw.value.strip():
+        raise ValueError("must be a text that is not empty")
+    return raw.value.strip()
+
+
+def folder(raw: Raw) -> Path:
+    path = Path(str(raw.value)).expanduser()
+    return Path(os.path.normpath(raw.base / path))
+
+
+def integer(least: int, most: int) -> Callable[[Raw], int]:
+    def parse(raw: Raw) -> int:
+        digits = str(raw.value).strip()
+        if isinstance(raw.value, bool) or not digits.isdecimal() or not least <= int(digits) <= most:
+            raise ValueError(f"must be a whole number from {least} to {most}")
+        return int(digits)
+
+    return parse
+
+
+def cores(raw: Raw) -> float:
+    try:
+        count = float(raw.value)
+    except (TypeError, ValueError):
+        count = 0.0
+    if isinstance(raw.value, bool) or not 0.001 <= count <= 100_000:
+        raise ValueError("must be a number of CPUs above 0, such as 4 or 0.5")
+    return count
+
+
+def choice(*words: str) -> Callable[[Raw], str]:
+    def parse(raw: Raw) -> str:
+        word = ("off", "on")[raw.value] if isinstance(raw.value, bool) else raw.value
+        if word not in words:
+            raise ValueError(f"must be {' or '.join(words)}")
+        return str(word)
+
+    return parse
+
+
+def truth(raw: Raw) -> bool:
+    word = str(raw.value).strip().lower()
+    if word not in TRUTH:
+        raise ValueError("must be yes or no")
+    return TRUTH[word]
+
+
+def items(raw: Raw) -> tuple[str, ...]:
+    given = raw.value.split(",") if isinstance(raw.value, str) else raw.value
+    if not isinstance(given, list) or not all(isinstance(item, str) for item in given):
+        raise ValueError("must be a list of texts, or one text with commas")
+    return tuple(item.strip() for item in given if item.strip())
+
+
+def networks(raw: Raw) -> tuple[str, ...]:
+    for word in items(raw):
+        try:
+            ipaddress.ip_network(word, strict=False)
+        except ValueError:
+            raise ValueError("must be addresses or networks, such as 10.0.0.0/8") from None
+    return items(raw)
+
+
+def username(raw: Raw) -> str:
+    try:
+        return user_name(str(raw.value))
+    except InvalidInput:
+        raise ValueError("must be 1 to 64 lower-case letters, digits and . _ -, a letter or digit first") from None
+
+
+def mapping(raw: Raw) -> Mapping[str, str]:
+    """Paths to paths: a table, or ``/data=/srv/data,/models=/srv/models``."""
+    pairs = raw.value
+    if isinstance(pairs, str):
+        pairs = dict(item.partition("=")[::2] for item in items(raw))
+    if not isinstance(pairs, dict) or not all(
+        isinstance(path, str) and path.startswith("/") for pair in pairs.items() for path in pair
+    ):
+        raise ValueError("must map absolute paths to absolute paths, such as /data=/srv/data")
+    return dict(pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How one setting is read; a ``default`` may derive from settings above it, ``shown`` says what it is then."""
+
+    parse: Callable[[Raw], Any]
+    about: str
+    default: Any = None
+    shown: str = ""
+    unit: str = ""
+    masked: Literal["", "password", "all"] = ""  # nothing, the password in a URL, everything
+
+    def fallback(self, known: Mapping[str, Any]) -> Any:
+        return self.default(known) if callable(self.default) else self.default
+
+
+def _beside(known: Mapping[str, Any]) -> Path:
+    data: Path = known["data"]
+    return data.with_name(data.name + "-shared")
+
+
+def _starter(known: Mapping[str, Any]) -> str:
+    try:
+        return user_name(str(known["user"] or getpass.getuser()).lower())
+    except (InvalidInput, KeyError, OSError):  # a user id without an entry, as in some containers
+        return "admin"
+
+
+def _available(_known: Mapping[str, Any]) -> float:
+    return float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+# fmt: off
+@dataclass(frozen=True)
+class Settings:
+    """The table. None stands for what ``shown`` says: nothing, or what Odin makes at start."""
+
+    data: Annotated[Path, Rule(folder,
+        "database, secrets, repository, journal and logs; tasks never write here",
+        lambda known: known["home"] / ".local/share/odin", shown="~/.local/share/odin")]
+    shared: Annotated[Path, Rule(folder,
+        "checkouts and run folders: what tasks see", _beside, shown="$ODIN_DATA-shared")]
+    host: Annotated[str, Rule(text, "address to listen on", "127.0.0.1")]
+    port: Annotated[int, Rule(integer(0, 65535), "port to listen on; 0 takes a free one", 9003)]
+    database_url: Annotated[str, Rule(text,
+        "the database", lambda known: f"sqlite:///{known['data']}/odin.db", shown="sqlite:///$ODIN_DATA/odin.db",
+        masked="password")] = field(repr=False)
+    executor: Annotated[str, Rule(choice("local", "kubernetes"), "where tasks run: local or kubernetes", "local")]
+    jobs_remote: Annotated[str | None, Rule(text,
+        "git repository that jobs are fetched from and pushed to", masked="password")] = field(repr=False)
+    anonymous_read: Annotated[str, Rule(choice("on", "off", "auto"),
+        "reading without a token: on, off, or auto (on while the server listens on loopback alone)", "auto")]
+    root_user: Annotated[str, Rule(username,
+        "name of the first admin; read only while no user exists", _starter, shown="who starts the server")]
+    root_pass: Annotated[str | None, Rule(text,
+        "password of the first admin; read only while no user exists", shown="random, printed once",
+        masked="all")] = field(repr=False)
+    secret: Annotated[str | None, Rule(text,
+        "signs the tokens; at least 32 bytes", shown="made on first start", masked="all")] = field(repr=False)
+    auth_issuer: Annotated[str | None, Rule(text,
+        "issuer named in tokens; those of another are refused", shown="this store's own id")]
+    token_duration_s: Annotated[int, Rule(integer(60, 2_592_000),
+        "how long a token is valid", 43_200, unit="seconds")]
+    allowed_hosts: Annotated[tuple[str, ...], Rule(items,
+        "more names by which clients may call this server, with commas", ())]
+    trusted_proxies: Annotated[tuple[str, ...], Rule(networks,
+        "proxies whose word on a client's address is taken, with commas", ())]
+    max_connections: Annotated[int, Rule(integer(1, 1_000_000), "connections open at once", 2_000)]
+    local_cpus: Annotated[float, Rule(cores,
+        "what local tasks may take at once", _available, shown="the cores", unit="CPUs")]
+    local_mounts: Annotated[Mapping[str, str], Rule(mapping,
+        "where a job's mount paths are on this machine: /data=/srv/data, with commas", {})]
+    task_user: Annotated[str | None, Rule(text,
+        "user that local tasks run as; the server must be started by root", shown="the server's user")]
+    allow_remote_local: Annotated[bool, Rule(truth,
+        "yes: listen beyond loopback although tasks run as the server's user", False)]
+    log_level: Annotated[str, Rule(choice("debug", "info", "warning", "error"),
+        "least grave messages to log: debug, info, warning or error", "info")]
+    log_format: Annotated[str, Rule(choice("text", "json"), "form of the server's log: text or json", "text")]
+    # fmt: on
+
+    @property
+    def loopback_only(self) -> bool:
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def anonymous_reads(self) -> bool:
+        """Whether reading needs no token, ``auto`` decided."""
+        return self.loopback_only if self.anonymous_read == "auto" else self.anonymous_read == "on"
+
+
+RULES: Mapping[str, Rule] = {
+    name: next(extra for extra in get_args(hint) if isinstance(extra, Rule))
+    for name, hint in get_type_hints(Settings, include_extras=True).items()
+}
+KEYS = {name.removesuffix("_s"): name for name in RULES}  # key in odin.toml to setting
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The settings and, by name, where each is from: ``default``, ``ODIN_PORT``, ``odin.toml:3``, ``--port``."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+
+
+def variable(name: str) -> str:
+    return "ODIN_" + name.removesuffix("_s").upper()
+
+
+def flag(name: str) -> str:
+    return "--" + FLAGS.get(name, name.removesuffix("_s").replace("_", "-"))
+
+
+def load(flags: Mapping[str, object], environ: Mapping[str, str], config: Path | None) -> Loaded:
+    """Read every setting; ``flags`` are by setting or flag name (``database``), None for those not given.
+
+    ``config`` is the file of ``--config``; without it ``$ODIN_CONFIG``, else ``<data>/odin.toml`` if it exists.
+    Raises ValidationFailed with every problem, each naming its place.
+    """
+    problems: list[Problem] = []
+    here = Path.cwd()
+    given = dict(_from_environ(environ, here, problems))
+    names = {flag(name).removeprefix("--").replace("-", "_"): name for name in RULES}
+    typed = {names.get(key, key): value for key, value in flags.items() if value is not None}
+    given |= {name: Raw(value, flag(name), here) for name, value in typed.items()}
+    known: dict[str, Any] = {
+        "home": Path(environ.get("HOME") or Path.home()),
+        "user": environ.get("LOGNAME") or environ.get("USER"),
+    }
+    data = _value("data", given, known, [])
+    named = config or (Path(environ["ODIN_CONFIG"]) if environ.get("ODIN_CONFIG") else None)
+    file = named or data / "odin.toml"
+    if named or file.is_file():
+        given = dict(_from_file(file, problems)) | given
+    for name in RULES:
+        known[name] = _value(name, given, known, problems)
+    if known["data"] != data and not named:
+        problems.append(
+            given["data"].problem("a file in the data folder cannot name another one; use ODIN_DATA")
+        )
+    refuse(problems)
+    settings = Settings(**{item.name: known[item.name] for item in fields(Settings)})
+    return Loaded(settings, {name: given[name].place() if name in given else "default" for name in RULES})
+
+
+def refuse(problems: list[Problem]) -> None:
+    """Raise ValidationFailed if there are problems."""
+    if problems:
+        raise ValidationFailed("; ".join(map(str, problems)), problems=problems)
+
+
+def check(settings: Settings) -> list[Problem]:
+    """What forbids starting with these settings although each can be read, with the remedy."""
+    return [Problem(sentence) for holds, sentence in _refusals(settings) if holds]
+
+
+def describe(loaded: Loaded) -> list[tuple[str, str, str]]:
+    """``(variable, value, origin)`` of every setting in the table's order; secrets are masked."""
+    return [
+        (variable(name), _shown(name, getattr(loaded.settings, name)), origin)
+        for name, origin in loaded.origins.items()
+    ]
+
+
+def reference() -> list[tuple[str, str, str]]:
+    """``(variable, default, meaning)`` of every setting, for the documents and ``--help``."""
+    return [
+        (
+            variable(name),
+            _default(name),
+            rule.about + (f" ({rule.unit})" if rule.unit else ""),
+        )
+        for name, rule in RULES.items()
+    ]
+
+
+def _refusals(settings: Settings) -> Iterator[tuple[bool, str]]:
+    sqlite = settings.database_url.removeprefix("sqlite:///")
+    exposed = settings.executor == "local" and not settings.loopback_only
+    yield settings.executor == "kubernetes", "ODIN_EXECUTOR=kubernetes is not in this version; use local"
+    yield (
+        exposed and not settings.task_user and not settings.allow_remote_local,
+        f"listening on {settings.host} lets all who may run pipelines run programs as the server's user;"
+        " set ODIN_TASK_USER to run tasks as another user, or ODIN_ALLOW_REMOTE_LOCAL=yes to accept it",
+    )
+    yield (
+        settings.secret is not None and len(settings.secret.encode()) < SHORTEST_SECRET,
+        f"ODIN_SECRET is shorter than {SHORTEST_SECRET} bytes; leave it out and Odin makes one",
+    )
+    yield (
+        sqlite == settings.database_url or not sqlite.startswith("/"),
+        "ODIN_DATABASE_URL must be sqlite:/// and an absolute path, such as sqlite:////srv/odin/odin.db;"
+        " other databases are not in this version",
+    )
+    yield (
+        settings.data.is_relative_to(settings.shared) or settings.shared.is_relative_to(settings.data),
+        f"ODIN_SHARED ({settings.shared}) and ODIN_DATA ({settings.data}) must not lie in one another:"
+        " tasks may write in the first and never in the second",
+    )
+
+
+def _value(name: str, given: Mapping[str, Raw], known: Mapping[str, Any], problems: list[Problem]) -> Any:
+    rule = RULES[name]
+    raw = given.get(name)
+    try:
+        return rule.parse(raw) if raw else rule.fallback(known)
+    except ValueError as error:
+        assert raw is not None
+        shown = "" if rule.masked else f", not {raw.value!r}"
+        problems.append(raw.problem(f"{error}{shown}"))
+        return rule.fallback(known)
+
+
+def _from_environ(
+    environ: Mapping[str, str], base: Path, problems: list[Problem]
+) -> Iterator[tuple[str, Raw]]:
+    names = {variable(name): name for name in RULES}
+    for key in sorted(environ):
+        if key.startswith("ODIN_") and environ[key] and key not in OTHERS:
+            yield from _known(key, Raw(environ[key], key, base), names, environ, problems)
+
+
+def _known(
+    key: str, raw: Raw, names: Mapping[str, str], whole: Mapping[str, object], problems: list[Problem]
+) -> Iterator[tuple[str, Raw]]:
+    """The setting that a key stands for, read from a file where the key says so; else a problem, or nothing."""
+    suffix = "_FILE" if key.isupper() else "_file"
+    stem = key.removesuffix(suffix)
+    if key in names:
+        yield names[key], raw
+    elif key != stem and stem in names and RULES[names[stem]].masked:
+        yield from _from_secret_file(names[stem], stem in whole, raw, problems)
+    elif sentence := _unknown(key, names):
+        problems.append(raw.problem(sentence))
+
+
+def _unknown(key: str, names: Iterable[str]) -> str | None:
+    """A file holds nothing but settings; a variable may be somebody else's unless it is near one."""
+    bare = key.removeprefix("ODIN_")
+    if feature := LATER.get(bare.upper()):
+        return f"{feature} is not in this version; remove it"
+    if near := nearest(bare, [name.removeprefix("ODIN_") for name in names], 1):
+        return f"there is no setting {key}; did you mean {key.removesuffix(bare)}{near[0]}?"
+    return None if key.isupper() else f"there is no setting {key}; `odin-serve --check` lists them"
+
+
+def _from_secret_file(name: str, twice: bool, raw: Raw, problems: list[Problem]) -> Iterator[tuple[str, Raw]]:
+    path = folder(raw)
+    if twice:
+        problems.append(raw.problem("the value is given too; keep one of the two"))
+        return
+    try:
+        yield name, Raw(path.read_text().rstrip("\r\n"), raw.origin, raw.base, raw.line)
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(
+            raw.problem(f"cannot read {path}: {getattr(error, 'strerror', None) or 'not a text'}")
+        )
+
+
+def _from_file(path: Path, problems: list[Problem]) -> Iterator[tuple[str, Raw]]:
+    try:
+        content = path.read_text()
+        tree = tomllib.loads(content)
+    except (OSError, ValueError) as error:
+        problems.append(_unreadable(path, error))
+        return
+    lines = dict(_lines(content))
+    flat = dict(_flat(tree))
+    for key, value in flat.items():
+        raw = Raw(value, str(path), path.parent.absolute(), lines.get(key, 1))
+        yield from _known(key, raw, KEYS, flat, problems)
+
+
+def _unreadable(path: Path, error: Exception) -> Problem:
+    place = re.search(r"^(.*) \(at line (\d+), column (\d+)\)$", str(error))
+    if place:
+        return Problem(place[1], file=str(path), line=int(place[2]), column=int(place[3]))
+    return Problem(f"cannot be read: {getattr(error, 'strerror', None) or error}", file=str(path))
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Keys of nested tables joined with ``_``, down to a key that is a setting."""
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict) and name not in KEYS:
+            yield from _flat(value, f"{name}_")
+        else:
+            yield name, value
+
+
+def _lines(content: str) -> Iterator[tuple[str, int]]:
+    """The line on which each key or table stands, by the name that ``_flat`` gives it."""
+    table = ""
+    for number, line in enumerate(content.splitlines(), start=1):
+        if header := re.match(r"\s*\[([\w.\s-]+)\]", line):
+            table = header[1].strip().replace(".", "_") + "_"
+            yield table.removesuffix("_"), number
+        elif key := re.match(r"\s*([\w.-]+)\s*=", line):
+            yield table + key[1].replace(".", "_"), number
+
+
+def _default(name: str) -> str:
+    return RULES[name].shown or _shown(name, RULES[name].default)
+
+
+def _shown(name: str, value: Any) -> str:
+    if value is None:
+        return RULES[name].shown or "none"
+    if RULES[name].masked:
+        return "********" if RULES[name].masked == "all" else _without_password(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        value = tuple(f"{key}={target}" for key, target in value.items())
+    if isinstance(value, tuple):
+        return ", ".join(value) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _without_password(url: str) -> str:
+    password = urlsplit(url).password
+    return url.replace(f":{password}@", ":********@") if password else url
