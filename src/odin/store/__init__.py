@@ -1,0 +1,1 @@
+"""The database: what is committed here has happened, nothing else has."""

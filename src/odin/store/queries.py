@@ -1,0 +1,293 @@
+"""What can be read of pipelines, tasks and their history. Every page is found by a key, never by an offset."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, func, select
+
+from odin.model.ids import PipelineId, split_resource, task_id
+from odin.model.job import TaskSpec, load_task
+from odin.store import idempotency as kept
+from odin.store.database import Database
+from odin.store.idempotency import Answer, Idempotency
+from odin.store.schema import attempts, events, pipelines, tasks, tombstones
+
+PAGE = 100
+LARGEST_PAGE = 500
+EVENTS_PAGE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView:
+    """One task; moments are POSIX seconds, ``attempt`` is 0 before the first."""
+
+    id: str
+    idx: int
+    name: str
+    spec: TaskSpec
+    status: str
+    reason: str | None
+    attempt: int
+    exit_code: int | None
+    submitted_at: float | None
+    started_at: float | None
+    completed_at: float | None
+    due_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineView:
+    """One pipeline with its tasks in the file's order; ``number`` grows with each submission."""
+
+    number: int
+    id: str
+    name: str
+    job: str
+    version: str
+    username: str
+    user_uid: int
+    context: dict[str, Any]
+    status: str
+    outcome: str | None
+    error_message: str | None
+    warnings: tuple[str, ...]
+    submitted_at: float
+    completed_at: float | None
+    stop: str | None
+    deleting: dict[str, bool] | None
+    rerun_of: str | None
+    seq: int
+    tasks: tuple[TaskView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptView:
+    """One attempt; ``rss_kb`` is the peak memory of its main process."""
+
+    number: int
+    state: str
+    stop: str | None
+    cards: tuple[str, ...]
+    planned_at: float
+    started_at: float | None
+    ended_at: float | None
+    exit_code: int | None
+    reason: str | None
+    message: str | None
+    cpu_s: float | None
+    rss_kb: int | None
+    log_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """One entry of a pipeline's history; ``idx`` is the task's, None for the pipeline's own."""
+
+    seq: int
+    at: float
+    type: str
+    idx: int | None
+    attempt: int | None
+    message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which pipelines a list holds. ``query`` is part of an id; ``before`` the number to go on below."""
+
+    query: str = ""
+    status: str | None = None
+    outcome: str | None = None
+    job: str | None = None
+    user: str | None = None
+    before: int | None = None
+
+
+class Queries:
+    """Reads through snapshots; may be used from any thread."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        with self._database.reader() as connection:
+            yield connection
+
+    def pipeline(self, pipeline: str) -> PipelineView | None:
+        """One pipeline by its id, None if there is none."""
+        with self.snapshot() as connection:
+            row = connection.execute(select(pipelines).where(pipelines.c.id == pipeline)).one_or_none()
+            return _with_tasks(connection, [row])[0] if row is not None else None
+
+    def pipelines(self, wanted: Filter = Filter(), *, limit: int = PAGE) -> tuple[list[PipelineView], int | None]:
+        """A page, newest first, and the ``before`` of the next page (None on the last). ``limit`` is at most 500."""
+        limit = max(1, min(limit, LARGEST_PAGE))
+        with self.snapshot() as connection:
+            rows = connection.execute(_filtered(wanted).limit(limit + 1)).all()
+            following = rows[limit - 1].number if len(rows) > limit else None
+            return _with_tasks(connection, rows[:limit]), following
+
+    def task(self, resource: str) -> tuple[PipelineView, TaskView, list[AttemptView]] | None:
+        """A task by its id, or by an attempt's, with all its attempts, oldest first."""
+        pipeline, name, _ = split_resource(resource)
+        found = self.pipeline(pipeline)
+        task = next((task for task in found.tasks if task.name == name), None) if found else None
+        if found is None or task is None:
+            return None
+        with self.snapshot() as connection:
+            rows = connection.execute(
+                select(attempts)
+                .where(attempts.c.pipeline == pipeline, attempts.c.idx == task.idx)
+                .order_by(attempts.c.number)
+            ).all()
+        return found, task, [_attempt(row) for row in rows]
+
+    def rows(self, pipeline: str, idx: Sequence[int]) -> tuple[PipelineView | None, tuple[TaskView, ...]]:
+        """The pipeline without its tasks, and the tasks with these indexes, of one moment."""
+        with self.snapshot() as connection:
+            row = connection.execute(select(pipelines).where(pipelines.c.id == pipeline)).one_or_none()
+            wanted = select(tasks).where(tasks.c.pipeline == pipeline, tasks.c.idx.in_(idx)).order_by(tasks.c.idx)
+            found = tuple(_task(task) for task in connection.execute(wanted)) if idx else ()
+        return (_pipeline(row, ()) if row is not None else None), found
+
+    def events(
+        self, pipeline: str, *, after_seq: int = 0, idx: int | None = None, limit: int = EVENTS_PAGE
+    ) -> list[EventRow]:
+        """The history after a position, oldest first; with ``idx`` that of one task."""
+        wanted = select(events).where(events.c.pipeline == pipeline, events.c.seq > after_seq)
+        if idx is not None:
+            wanted = wanted.where(events.c.idx == idx)
+        with self.snapshot() as connection:
+            rows = connection.execute(wanted.order_by(events.c.seq).limit(limit)).all()
+        return [EventRow(row.seq, row.at, row.type, row.idx, row.attempt, row.message) for row in rows]
+
+    def nearest(self, pipeline: str, *, count: int = 3) -> list[str]:
+        """Ids that look like this one: of the newest pipelines of the same name, else of the newest of all."""
+        name = pipeline.rpartition("-")[0] or pipeline
+        newest = select(pipelines.c.id).order_by(pipelines.c.number.desc()).limit(1000)
+        with self.snapshot() as connection:
+            same = connection.execute(newest.where(pipelines.c.name == name)).scalars().all()
+            ids = same or connection.execute(newest).scalars().all()
+        return difflib.get_close_matches(pipeline, ids, n=count, cutoff=0.6)
+
+    def known(self, pipeline: str) -> bool:
+        """Whether the id was ever given, to a pipeline that is there or one that is gone."""
+        with self.snapshot() as connection:
+            here = connection.execute(select(pipelines.c.number).where(pipelines.c.id == pipeline)).first()
+            gone = connection.execute(select(tombstones.c.at).where(tombstones.c.id == pipeline)).first()
+        return here is not None or gone is not None
+
+    def uses(self, version: str) -> int:
+        """How many pipelines run, or ran, at a commit."""
+        with self.snapshot() as connection:
+            counted = select(func.count()).select_from(pipelines).where(pipelines.c.version == version)
+            return int(connection.execute(counted).scalar_one())
+
+    def counts(self) -> dict[str, int]:
+        """How many pipelines there are in each status."""
+        with self.snapshot() as connection:
+            rows = connection.execute(select(pipelines.c.status, func.count()).group_by(pipelines.c.status)).all()
+        return {str(status): int(count) for status, count in rows}
+
+    def idempotent(self, request: Idempotency) -> Answer | None:
+        """The answer that this request got before; see ``odin.store.idempotency``."""
+        with self.snapshot() as connection:
+            return kept.recalled(connection, request, now=time.time())
+
+    def remember(self, request: Idempotency, answer: Answer) -> None:
+        """Keep an answer for a day."""
+        with self._database.writer() as connection:
+            kept.keep(connection, request, answer, now=time.time())
+
+
+def _filtered(wanted: Filter) -> Select[Any]:
+    statement = select(pipelines).order_by(pipelines.c.number.desc())
+    for column, value in (
+        (pipelines.c.status, wanted.status),
+        (pipelines.c.outcome, wanted.outcome),
+        (pipelines.c.job, wanted.job),
+        (pipelines.c.username, wanted.user),
+    ):
+        if value is not None:
+            statement = statement.where(column == value)
+    if wanted.query:
+        statement = statement.where(func.instr(pipelines.c.id, wanted.query) > 0)
+    if wanted.before is not None:
+        statement = statement.where(pipelines.c.number < wanted.before)
+    return statement
+
+
+def _with_tasks(connection: Connection, rows: Sequence[Row[Any]]) -> list[PipelineView]:
+    ids = [row.id for row in rows]
+    found: dict[str, list[TaskView]] = {identity: [] for identity in ids}
+    wanted = select(tasks).where(tasks.c.pipeline.in_(ids)).order_by(tasks.c.pipeline, tasks.c.idx)
+    for row in connection.execute(wanted) if ids else ():
+        found[row.pipeline].append(_task(row))
+    return [_pipeline(row, tuple(found[row.id])) for row in rows]
+
+
+def _pipeline(row: Row[Any], of: tuple[TaskView, ...]) -> PipelineView:
+    return PipelineView(
+        number=row.number,
+        id=row.id,
+        name=row.name,
+        job=row.job,
+        version=row.version,
+        username=row.username,
+        user_uid=row.user_uid,
+        context=json.loads(row.context),
+        status=row.status,
+        outcome=row.outcome,
+        error_message=row.error_message,
+        warnings=tuple(json.loads(row.warnings)),
+        submitted_at=row.submitted_at,
+        completed_at=row.completed_at,
+        stop=row.stop,
+        deleting=json.loads(row.deleting) if row.deleting else None,
+        rerun_of=row.rerun_of,
+        seq=row.seq,
+        tasks=of,
+    )
+
+
+def _task(row: Row[Any]) -> TaskView:
+    return TaskView(
+        id=task_id(PipelineId(row.pipeline), row.name),
+        idx=row.idx,
+        name=row.name,
+        spec=load_task(row.spec),
+        status=row.status,
+        reason=row.reason,
+        attempt=row.attempt,
+        exit_code=row.exit_code,
+        submitted_at=row.submitted_at,
+        started_at=row.started_at,
+        completed_at=row.completed_at,
+        due_at=row.due_at,
+    )
+
+
+def _attempt(row: Row[Any]) -> AttemptView:
+    return AttemptView(
+        number=row.number,
+        state=row.state,
+        stop=row.stop,
+        cards=tuple(json.loads(row.cards or "[]")),
+        planned_at=row.planned_at,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        exit_code=row.exit_code,
+        reason=row.reason,
+        message=row.message,
+        cpu_s=row.cpu_s,
+        rss_kb=row.rss_kb,
+        log_bytes=row.log_bytes,
+    )

@@ -1,0 +1,102 @@
+"""The database's promises: durability, locks, a full disk, and versions of the schema."""
+
+import os
+import subprocess
+import threading
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import text
+
+from odin.model.errors import Conflict, InvalidInput, NoSpace, Unavailable
+from odin.store import database as database_module
+from odin.store import migrations
+from odin.store.database import Database
+from odin.store.migrate import bring_up_to_date, version
+from odin.store.schema import metadata
+
+
+def test_f02_what_is_committed_survives_a_power_cut(database):
+    with database.reader() as connection:
+        assert connection.execute(text("PRAGMA synchronous")).scalar_one() == 2
+        assert connection.execute(text("PRAGMA journal_mode")).scalar_one() == "wal"
+
+
+def test_migrations_make_the_tables_of_the_schema(database):
+    with database.reader() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_the_versions_are_those_of_the_migrations():
+    scripts = ScriptDirectory(os.path.dirname(migrations.__file__))
+    assert [script.revision for script in scripts.walk_revisions()][::-1] == list(migrations.VERSIONS)
+
+
+def test_f48_a_database_of_a_newer_odin_is_refused_politely(database):
+    with database.writer() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(Conflict, match="schema 9999, made by a newer Odin; this program knows up to"):
+        bring_up_to_date(database)
+
+
+def test_a_database_is_migrated_once(tmp_path):
+    fresh = Database(f"sqlite:///{tmp_path}/odin.db")
+    assert version(fresh) is None
+    assert bring_up_to_date(fresh)
+    assert not bring_up_to_date(fresh)
+    fresh.close()
+
+
+@pytest.mark.parametrize("url", ["nonsense", "mysql://x/y", "sqlite://", ""])
+def test_a_url_of_another_kind_is_refused(url):
+    with pytest.raises(InvalidInput, match="sqlite:////path/odin.db"):
+        Database(url)
+
+
+def test_f45_a_locked_database_is_said_and_the_next_request_works(database, monkeypatch):
+    held, free = threading.Event(), threading.Event()
+
+    def hold():
+        with database.writer():
+            held.set()
+            free.wait(30)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait(30)
+    impatient = Database(database.url)
+    monkeypatch.setattr(database_module, "PRAGMAS", (*database_module.PRAGMAS, "PRAGMA busy_timeout=50"))
+    with pytest.raises(Unavailable, match="locked by another process"), impatient.writer():
+        pass
+    free.set()
+    holder.join()
+    with impatient.writer() as connection:
+        connection.execute(text("INSERT INTO facts VALUES ('a', 'b')"))
+    impatient.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a full disk needs root to mount one")
+def test_f13_a_full_disk_is_said_and_the_next_request_works(template, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], check=True)
+    try:
+        (disk / "odin.db").write_bytes(template.read_bytes())
+        database = Database(f"sqlite:///{disk}/odin.db")
+        with database.writer() as connection:
+            connection.execute(text("INSERT INTO facts VALUES ('before', 'kept')"))
+        (disk / "filler").write_bytes(b"x" * (os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize - 8192))
+        with pytest.raises(NoSpace, match="disk is full"), database.writer() as connection:
+            connection.execute(text("INSERT INTO facts VALUES ('big', hex(zeroblob(1000000)))"))
+        (disk / "filler").unlink()
+        with database.writer() as connection:
+            connection.execute(text("INSERT INTO facts VALUES ('after', 'kept')"))
+        with database.reader() as connection:
+            names = connection.execute(text("SELECT name FROM facts ORDER BY name")).scalars().all()
+        assert names == ["after", "before"]
+        assert database.integrity() == "ok"
+        database.close()
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
