@@ -1,0 +1,1 @@
+"""Where tasks run. ``protocol`` is what the engine knows of it."""

@@ -1,0 +1,70 @@
+"""Reads what attempts on this machine wrote: one file for each, as it came.
+
+Files are read in threads, so that a slow disk never holds the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from odin.model.errors import NotFound
+from odin.model.ids import AttemptId, split_resource
+
+PIECE = 64 << 10
+PIECES_A_READ = 16
+FIRST_WAIT_S = 0.02
+LONGEST_WAIT_S = 0.25
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+
+def log_path(data: Path, attempt: AttemptId) -> Path:
+    """Where the runner has an attempt write; its folder is that of the pipeline."""
+    return data / "logs" / split_resource(attempt)[0] / f"{attempt}.log"
+
+
+class LocalLogs:
+    """``Logs`` over the files below ``data``."""
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+
+    async def read(self, attempt: AttemptId, *, offset: int, limit: int) -> tuple[bytes, int]:
+        return await asyncio.to_thread(self._read, attempt, offset, limit)
+
+    async def follow(self, attempt: AttemptId, *, offset: int, ended: Callable[[], bool]) -> AsyncIterator[bytes]:
+        """Pieces of at most 64 KiB, in order. ``ended`` is asked before each look at the end of the file."""
+        wait_s = FIRST_WAIT_S
+        while True:
+            over = ended()
+            data, size = await self.read(attempt, offset=offset, limit=PIECES_A_READ * PIECE)
+            offset = min(max(0, size + offset), size) if offset < 0 else offset
+            offset += len(data)
+            for start in range(0, len(data), PIECE):
+                yield data[start : start + PIECE]
+            if data:
+                wait_s = FIRST_WAIT_S
+            elif over:
+                return
+            else:
+                await asyncio.sleep(wait_s)
+                wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+
+    def _read(self, attempt: AttemptId, offset: int, limit: int) -> tuple[bytes, int]:
+        with os.fdopen(self._open(attempt), "rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            start = max(0, size + offset) if offset < 0 else offset
+            return os.pread(file.fileno(), max(0, min(limit, size - start)), start), size
+
+    def _open(self, attempt: AttemptId) -> int:
+        try:
+            fd = os.open(log_path(self._data, attempt), _FLAGS)
+        except OSError as error:
+            raise NotFound(f"{attempt} has no log") from error
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise NotFound(f"{attempt} has no log")
+        return fd

@@ -1,0 +1,123 @@
+"""What the engine asks of a place where tasks run, and what comes back.
+
+The engine is a thread, so nothing here is a coroutine and nothing may block: a verb hands its work over and what
+becomes of it comes back as a report. Every verb may be repeated. Source: architecture.md, "Executors".
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from odin.model.ids import AttemptId, PipelineId
+from odin.model.reports import Absent, Away, Back, Ended, Placed, Reason, Report, Started
+
+__all__ = [
+    "Absent",
+    "Away",
+    "Back",
+    "Capacity",
+    "Ended",
+    "Executor",
+    "Logs",
+    "Nodes",
+    "Place",
+    "Placed",
+    "Reason",
+    "Report",
+    "Started",
+    "TaskLaunch",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskLaunch:
+    """One attempt, ready to start.
+
+    ``argv`` has at least one item and never passes through a shell. ``env`` is what Odin and the task add; the
+    executor puts it over its own allow list. ``cards`` are the GPUs given to the attempt, by index.
+    ``work`` is the folder the process starts in and ``make`` the folders that must exist before. ``timeout_s``
+    counts from the start; ``grace_s`` lies between TERM and KILL. ``fence`` grows with each owner of the pipeline.
+    """
+
+    attempt: AttemptId
+    fence: int
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    work: str
+    make: tuple[str, ...]
+    timeout_s: float | None
+    grace_s: float
+    cards: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What a place can run at once: thousandths of CPUs, GPU indexes. None stands for no limit known here."""
+
+    cpu_m: int | None
+    cards: tuple[str, ...] = ()
+
+
+class Executor(Protocol):
+    """Starts and stops attempts. Called from the engine's thread alone; never blocks, may be repeated."""
+
+    def launch(self, tasks: Sequence[TaskLaunch]) -> None:
+        """Start attempts; one already known is not started again, its reports are repeated."""
+
+    def stop(self, attempt: AttemptId, *, grace_s: float, message: str) -> None:
+        """TERM, grace, KILL of all that belongs to the attempt; an attempt that never started becomes void."""
+
+    def recall(self, attempts: Mapping[AttemptId, int]) -> None:
+        """Ask what became of attempts, raising their fence to the number given.
+
+        Answers come as reports: Absent, Started, or Ended (``Reason.LOST`` when it may have started, is over and
+        its code cannot be known). Only what is Absent may be launched.
+        """
+
+    def acknowledge(self, attempts: Collection[AttemptId]) -> None:
+        """The ends of these are committed: do not report them again. They are still kept."""
+
+    def forget(self, pipelines: Collection[PipelineId]) -> None:
+        """These are final and acknowledged: nothing of them need be kept (logs stay)."""
+
+    def reports(self) -> list[Report]:
+        """What has come since the last call, in order; an empty list if nothing."""
+
+
+class Place(Protocol):
+    """The connection behind an executor."""
+
+    def open(self) -> None:
+        """Begin to connect, starting what must be started; ``Back`` follows as a report."""
+
+    def close(self) -> None:
+        """Let go of the place. Tasks run on."""
+
+    def fileno(self) -> int:
+        """Readable when ``reports`` may have something. Never changes between open and close."""
+
+    def capacity(self) -> Capacity: ...
+
+
+class Logs(Protocol):
+    """Reads what an attempt wrote. Called from the event loop."""
+
+    async def read(self, attempt: AttemptId, *, offset: int, limit: int) -> tuple[bytes, int]:
+        """Up to ``limit`` bytes from ``offset`` (negative: from the end), and the size of the whole.
+
+        Raises NotFound when the attempt has no log.
+        """
+
+    def follow(self, attempt: AttemptId, *, offset: int, ended: Any) -> AsyncIterator[bytes]:
+        """The bytes from ``offset`` on as they come, until ``ended()`` is true and all is read.
+
+        Suspends at least every 64 pieces (reliability.md, F-71).
+        """
+
+
+class Nodes(Protocol):
+    """Tells of the machines of a place and their GPUs, as ``GET /v1/nodes`` answers them (api.md)."""
+
+    async def nodes(self) -> list[dict[str, Any]]: ...

@@ -1,0 +1,15 @@
+"""The process that owns a machine's tasks, so that the server may crash, restart or be upgraded while they run.
+
+Standard library only and no import of the rest of Odin: it is started as ``python -I -S <this folder>``.
+
+    start      arguments, the lock, the socket, going into the background
+    loop       one thread: children that ended, requests, timers, then one journal write and one send a turn
+    requests   what each request of the server does
+    bodies     the life of what runs: timeout, stop, the rest of its tree, its end
+    ledger     what is known of each attempt; the journal is its durable half
+    spawn      the start record (the log file) and the process; ``program`` finds it and words what failed
+    linux      marks, subreaper, pidfd; ``portable`` does without
+    wire       lines of JSON over the socket
+
+Source: architecture.md, "Local, and its runner"; reliability.md, F-03, F-08, F-80 to F-93.
+"""

@@ -1,0 +1,176 @@
+"""What the runner knows of each attempt until its pipeline is forgotten; the journal is the durable half.
+
+Records, by ``op``: ``open`` (the runner's random id, first line), ``boot``, ``fence``, ``started`` (the witness:
+pid and start time), ``stop``, ``ended``, ``forget``, ``closed``. The server gets ``started`` and ``ended`` as they are.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from .journal import Journal
+from .wire import encode
+
+SYNC_AFTER_S = 0.1  # an end unacknowledged for so long must survive a power loss
+REWRITE_AT = 4 << 20
+
+
+def pipeline_of(attempt: str) -> str:
+    return attempt.partition("--")[0]
+
+
+class Ledger:
+    """``ends`` and ``open`` hold one line or record for each attempt; ``fences`` the highest seen of a pipeline."""
+
+    def __init__(self, journal: Journal, *, runner: str, boot: str) -> None:
+        self._journal = journal
+        self.runner = runner
+        self.boot = boot
+        self.fences: dict[str, int] = {}
+        self.ends: dict[str, str] = {}
+        self.open: dict[str, dict[str, Any]] = {}
+        self.stops: dict[str, dict[str, Any]] = {}
+        self._of: dict[str, set[str]] = {}
+        self._unacknowledged: dict[str, float] = {}
+        self._unsynced_since: float | None = None
+        self.power_lost = self.rebooted = False
+        self._rewritten_at = 0
+        self._replay(journal.records)
+        journal.records = []
+
+    @property
+    def pipelines(self) -> list[str]:
+        return list(self._of)
+
+    @property
+    def full(self) -> bool:
+        return self._journal.full
+
+    def admits(self, pipeline: str, fence: int) -> bool:
+        """False for a fence lower than one seen; a higher one is remembered."""
+        seen = self.fences.get(pipeline, -1)
+        if fence > seen:
+            self.fences[pipeline] = fence
+            self._of.setdefault(pipeline, set())
+            self._journal.add(encode({"op": "fence", "p": pipeline, "n": fence}))
+        return fence >= seen
+
+    def started(self, record: dict[str, Any]) -> str:
+        """Take down a witness; the line that says so."""
+        line = encode(record)
+        self._journal.add(line)
+        self._note(record)
+        return line
+
+    def stopping(self, record: dict[str, Any]) -> None:
+        self.stops[record["id"]] = record
+        self._journal.add(encode(record))
+
+    def ended(self, record: dict[str, Any]) -> str:
+        """Take down an end, the first one for good; the line that says so."""
+        attempt = record["id"]
+        line = encode(record)
+        self._journal.add(line)
+        self._end(attempt, line)
+        self._unsynced_since = self._unsynced_since or time.monotonic()
+        return line
+
+    def acknowledge(self, attempts: Iterable[str]) -> None:
+        for attempt in attempts:
+            self._unacknowledged.pop(attempt, None)
+        if not self._unacknowledged:
+            self._unsynced_since = None
+
+    def unacknowledged(self) -> list[str]:
+        return [self.ends[attempt] for attempt in self._unacknowledged]
+
+    def forget(self, pipelines: Iterable[str]) -> None:
+        """Drop what is over of these pipelines; what still runs keeps its pipeline."""
+        gone = [name for name in pipelines if name in self._of and not self._runs(name)]
+        if gone:
+            self._drop(gone)
+            self._journal.add(encode({"op": "forget", "p": gone}))
+
+    def flush(self) -> None:
+        """One write for the turn."""
+        self._journal.flush()
+        if self._journal.size > max(REWRITE_AT, 4 * self._rewritten_at):
+            self._journal.replace(self._lines())
+            self._rewritten_at = self._journal.size
+
+    def sync_in(self, now: float) -> float | None:
+        """Seconds until ends must be made to survive a power loss; None when there is nothing to do."""
+        return None if self._unsynced_since is None else max(0.0, self._unsynced_since + SYNC_AFTER_S - now)
+
+    def sync(self) -> None:
+        self._journal.sync()
+        self._unsynced_since = None
+
+    def close(self) -> None:
+        """The runner ends in order: nothing it did can be lost by a power loss after this."""
+        self._journal.add(encode({"op": "closed"}))
+        self._journal.flush()
+        self._journal.sync()
+
+    def _replay(self, records: list[dict[str, Any]]) -> None:
+        boot = self.boot
+        for record in records:
+            self.power_lost = record["op"] != "closed"
+            if record["op"] == "open":
+                self.runner = record["runner"]
+            if record["op"] in ("open", "boot"):
+                boot = record["boot"]
+            self._recall(record)
+        self.rebooted = boot != self.boot
+        self.power_lost = self.power_lost and self.rebooted
+        if not records:
+            self._journal.add(encode({"op": "open", "runner": self.runner, "boot": self.boot}))
+        elif self.rebooted:
+            self._journal.add(encode({"op": "boot", "boot": self.boot}))
+        self._journal.flush()
+
+    def _recall(self, record: dict[str, Any]) -> None:
+        match record["op"]:
+            case "fence":
+                self.fences[record["p"]] = record["n"]
+                self._of.setdefault(record["p"], set())
+            case "started":
+                self._note(record)
+            case "stop":
+                self.stops[record["id"]] = record
+            case "ended":
+                self._end(record["id"], encode(record))
+            case "forget":
+                self._drop(record["p"])
+
+    def _note(self, record: dict[str, Any]) -> None:
+        self.open[record["id"]] = record
+        self._of.setdefault(pipeline_of(record["id"]), set()).add(record["id"])
+
+    def _end(self, attempt: str, line: str) -> None:
+        self.open.pop(attempt, None)
+        self.stops.pop(attempt, None)
+        self.ends[attempt] = line
+        self._of.setdefault(pipeline_of(attempt), set()).add(attempt)
+        self._unacknowledged[attempt] = 0.0
+
+    def _runs(self, pipeline: str) -> bool:
+        return any(attempt in self.open for attempt in self._of[pipeline])
+
+    def _drop(self, pipelines: Iterable[str]) -> None:
+        for pipeline in pipelines:
+            self.fences.pop(pipeline, None)
+            for attempt in self._of.pop(pipeline, ()):
+                self.ends.pop(attempt, None)
+                self._unacknowledged.pop(attempt, None)
+
+    def _lines(self) -> Iterator[str]:
+        """The journal as it would be, had nothing been forgotten."""
+        yield encode({"op": "open", "runner": self.runner, "boot": self.boot})
+        for pipeline, number in self.fences.items():
+            yield encode({"op": "fence", "p": pipeline, "n": number})
+        yield from map(encode, self.open.values())
+        yield from map(encode, self.stops.values())
+        yield from self.ends.values()

@@ -1,0 +1,173 @@
+"""What only Linux can do: find every process of an attempt, whatever it did to get away, and never a stranger.
+
+A process inherits a mark from the runner at its start: an odd soft limit of realtime CPU time (RLIMIT_RTTIME,
+2^61 microseconds and more, so it never bites). Unlike a session, a process group or the environment it survives
+setsid, double forks and a cleared environment, can be asked for with one call, and is found by a later runner,
+which computes it from the attempt's id. Orphans come to the runner, since it is a subreaper, and it alone reaps them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import hashlib
+import os
+import resource
+import signal
+import struct
+import time
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+
+from .bodies import Body
+
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+FIRST_MARK = 1 << 61
+PIDFD_INFO_EXIT = 1 << 3
+PIDFD_GET_INFO = (3 << 30) | (64 << 16) | (0xFF << 8) | 11  # _IOWR(0xFF, 11, struct of 64 bytes)
+
+
+def _mark(attempt: str) -> int:
+    return FIRST_MARK | int.from_bytes(hashlib.blake2b(attempt.encode(), digest_size=7).digest())
+
+
+def _mark_of(pid: int) -> int:
+    try:
+        return resource.prlimit(pid, resource.RLIMIT_RTTIME)[0]
+    except (ProcessLookupError, PermissionError):
+        return 0
+
+
+def _stat(pid: int) -> list[bytes]:
+    """The fields of ``/proc/<pid>/stat`` from the state on (field 3); empty when there is no such process."""
+    try:
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return []
+    try:
+        return os.read(fd, 1024).rpartition(b")")[2].split()
+    except ProcessLookupError:
+        return []
+    finally:
+        os.close(fd)
+
+
+def _send(pid: int, mark: int, signum: int) -> None:
+    """Signal the process if it still is the one with the mark: through a pidfd, so that no stranger is hit."""
+    with suppress(ProcessLookupError, PermissionError):
+        fd = os.pidfd_open(pid)
+        try:
+            if _mark_of(pid) == mark:
+                signal.pidfd_send_signal(fd, signum)
+        finally:
+            os.close(fd)
+
+
+class Processes:
+    def __init__(self) -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+            raise OSError(ctypes.get_errno(), "PR_SET_CHILD_SUBREAPER")
+        self._prctl = libc.prctl
+        self._own = resource.getrlimit(resource.RLIMIT_RTTIME)
+        self._children = -1
+        with suppress(FileNotFoundError):  # a kernel without it: all processes are looked through instead
+            self._children = os.open(f"/proc/self/task/{os.getpid()}/children", os.O_RDONLY | os.O_CLOEXEC)
+
+    def boot(self) -> str:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read().strip()
+
+    def give_up_privileges(self) -> None:
+        """No child of ours gains privileges from now on (setuid programs)."""
+        self._prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+    def mark(self, attempt: str) -> None:
+        """The next process started belongs to this attempt."""
+        resource.setrlimit(resource.RLIMIT_RTTIME, (_mark(attempt), self._own[1]))
+
+    def unmark(self) -> None:
+        """The runner is not one of its tasks (but may be part of another runner's)."""
+        resource.setrlimit(resource.RLIMIT_RTTIME, self._own)
+
+    def born(self, pid: int) -> int | None:
+        """When the process started, in clock ticks since the machine did; None if there is none."""
+        fields = _stat(pid)
+        return int(fields[19]) if fields else None
+
+    def alive(self, body: Body) -> bool:
+        """Whether the main process of an earlier runner's body is there and not a stranger with its number."""
+        if body.pid is None:
+            return False
+        fields = _stat(body.pid)
+        return bool(fields) and int(fields[19]) == body.born and fields[0] != b"Z"
+
+    def find(self, attempt: str) -> Body | None:
+        """What lives of an attempt whose witness was not written: the leader of its session is the main process."""
+        pids = [pid for pid, _ in self._scan({_mark(attempt)})]
+        if not pids:
+            return None
+        pid = next(filter(_is_leader, pids), None)
+        born = self.born(pid or pids[0])
+        return Body(attempt, pid, _moment(born), born=born, child=False)
+
+    def watch(self, pid: int) -> int | None:
+        """A descriptor that becomes readable when a process that is not our child ends."""
+        try:
+            return os.pidfd_open(pid)
+        except OSError:
+            return None
+
+    def exit_status(self, watch: int) -> int | None:
+        """The wait status of such a process once it was reaped; None before that, or on kernels before 6.15."""
+        info = bytearray(struct.pack("<Q", PIDFD_INFO_EXIT) + bytes(56))
+        try:
+            fcntl.ioctl(watch, PIDFD_GET_INFO, info, True)
+        except OSError:
+            return None
+        known = struct.unpack_from("<Q", info)[0] & PIDFD_INFO_EXIT
+        return int(struct.unpack_from("<i", info, 60)[0]) if known else None
+
+    def left(self, bodies: Collection[Body], running: Collection[int]) -> set[str]:
+        """Which of these attempts, whose main process is over, still have processes.
+
+        All that is left of a child's tree hangs on a child of ours: asking for our children is enough.
+        """
+        marks = {_mark(body.id): body.id for body in bodies}
+        if all(body.child for body in bodies) and self._children >= 0:
+            orphans = self._orphans(running)
+            return {marks[mark] for mark in map(_mark_of, orphans) if mark in marks}
+        return {marks[mark] for _, mark in self._scan(marks)}
+
+    def signal(self, bodies: Collection[Body], signum: int) -> None:
+        """To every process of these attempts; a stopped one wakes up to take it."""
+        for pid, mark in self._scan({_mark(body.id) for body in bodies}):
+            _send(pid, mark, signum)
+            _send(pid, mark, signal.SIGCONT)
+
+    def _orphans(self, running: Collection[int]) -> Iterable[int]:
+        size = 1 << 16
+        while len(data := os.pread(self._children, size, 0)) == size:
+            size *= 2
+        return set(map(int, data.split())).difference(running)
+
+    def _scan(self, marks: Collection[int]) -> list[tuple[int, int]]:
+        """Every living process with one of the marks."""
+        pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+        found = [(pid, mark) for pid in pids if (mark := _mark_of(pid)) in marks]
+        return [(pid, mark) for pid, mark in found if _stat(pid)[:1] not in ([], [b"Z"])]
+
+
+def _moment(born: int | None) -> float:
+    """POSIX seconds of a start time in ticks since boot."""
+    if born is None:
+        return time.time()
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + born / os.sysconf("SC_CLK_TCK")
+
+
+def _is_leader(pid: int) -> bool:
+    try:
+        return os.getsid(pid) == pid
+    except ProcessLookupError:
+        return False
