@@ -1,0 +1,1 @@
+"""The loop that drives pipelines; the only writer of pipeline and task state."""

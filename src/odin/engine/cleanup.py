@@ -1,0 +1,127 @@
+"""Removing a pipeline: its own folder, its rows, its kept logs, the pin of its commit, and nothing else.
+
+``deleting`` is committed first; each step after it can be repeated, and a start resumes where it was. The folder is
+found by the id that the store gave, opened below its parent, and renamed into a trash before anything is unlinked.
+Source: architecture.md, "Folders"; reliability.md, P10 and A-06.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from odin.engine.layout import Layout
+from odin.faults import reach
+from odin.jobs.checkouts import Checkouts
+from odin.model.errors import Conflict
+from odin.model.ids import PipelineId, Sha
+from odin.store.deletion import Deletions
+from odin.store.queries import PipelineView
+
+log = logging.getLogger("odin.cleanup")
+
+
+@dataclass(frozen=True, slots=True)
+class Cleanup:
+    """What was (or would be) done for the pipeline or a task: cluster objects, rows, files."""
+
+    task_id: str
+    cleaned: bool
+    purged: bool
+    removed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaner:
+    """Cleans up final pipelines. ``logs`` holds a folder for each pipeline with kept logs."""
+
+    layout: Layout
+    logs: Path
+    deletions: Deletions
+    checkouts: Checkouts
+    uses: Callable[[str], int]
+
+    def plan(self, view: PipelineView, db: bool, fs: bool) -> list[Cleanup]:
+        """What ``clean`` would do now."""
+        run = self.layout.run(PipelineId(view.id))
+        here = fs and run.is_dir() and not run.is_symlink()
+        whole = Cleanup(view.id, cleaned=False, purged=db, removed=here)
+        return [whole, *(self._plan_task(task.id, task.name, run, db=db, fs=here) for task in view.tasks)]
+
+    def _plan_task(self, task_id: str, name: str, run: Path, *, db: bool, fs: bool) -> Cleanup:
+        return Cleanup(task_id, cleaned=False, purged=db, removed=fs and (run / name).is_dir())
+
+    def clean(self, view: PipelineView, db: bool, fs: bool) -> list[Cleanup]:
+        """Remove what was asked; raises Conflict if the pipeline is not final, NoSpace, Unavailable, OSError."""
+        done = self.plan(view, db, fs)
+        if not self.deletions.begin(PipelineId(view.id), db=db, fs=fs):
+            raise Conflict(f"the pipeline {view.id} is not over yet; nothing was removed")
+        reach("cleanup:marked")
+        self._carry_out(PipelineId(view.id), Sha(view.version), db=db, fs=fs)
+        return done
+
+    def resume(self) -> None:
+        """Finish the cleanups that a crash interrupted, and empty the trash."""
+        for each in self.deletions.begun():
+            log.info("resuming the cleanup of %s", each.pipeline)
+            self._carry_out(each.pipeline, each.version, db=each.db, fs=each.fs)
+        self._empty_trash()
+
+    def _carry_out(self, pipeline: PipelineId, version: Sha, *, db: bool, fs: bool) -> None:
+        if fs:
+            self._remove(self.layout.runs, pipeline)
+        reach("cleanup:renamed")
+        if db:
+            self._remove(self.logs, pipeline)
+        self.deletions.finish(pipeline, db=db)
+        reach("cleanup:rows-removed")
+        if db:
+            self.checkouts.collect(version, lambda: self.uses(version) > 0)
+        self._empty_trash()
+
+    def _remove(self, parent: Path, name: str) -> None:
+        """Rename ``parent/name`` into the trash, by descriptor and only if it is a real folder there."""
+        if not parent.is_dir():
+            return
+        self.layout.trash.mkdir(mode=0o700, parents=True, exist_ok=True)
+        above = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            if _is_folder(above, name):
+                os.rename(name, self.layout.trash / f"{parent.name}-{name}-{time.time_ns()}", src_dir_fd=above)
+        finally:
+            os.close(above)
+
+    def _empty_trash(self) -> None:
+        if not self.layout.trash.is_dir():
+            return
+        for entry in self.layout.trash.iterdir():
+            try:
+                _unlink_all(entry)
+            except FileNotFoundError:
+                continue  # another cleanup empties the same trash
+            except OSError as error:
+                log.warning("%s in the trash could not be removed yet: %s", entry.name, error.strerror)
+
+
+def _is_folder(above: int, name: str) -> bool:
+    try:
+        inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=above)
+    except OSError:
+        return False
+    os.close(inner)
+    return True
+
+
+def _unlink_all(path: Path) -> None:
+    """Unlink a tree by descriptors, never through a link; folders that forbid writing are opened up first."""
+    if path.is_symlink() or not path.is_dir():
+        path.unlink()
+        return
+    for _, _, _, folder in os.fwalk(path, follow_symlinks=False):
+        os.fchmod(folder, 0o700)
+    shutil.rmtree(path)

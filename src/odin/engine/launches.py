@@ -1,0 +1,79 @@
+"""From a planned attempt to what an executor is given: variables expanded, environment and folders named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from odin.engine.layout import Layout
+from odin.executors.protocol import TaskLaunch
+from odin.model.ids import TaskId, task_id
+from odin.model.job import TaskSpec
+from odin.model.variables import expand_task
+from odin.model.world import Attempt, Pipeline, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Launches:
+    """Builds launches for one place. ``mounts`` maps mount paths of job files to folders of this machine."""
+
+    layout: Layout
+    mounts: Mapping[str, str] = field(default_factory=dict)
+
+    def build(self, pipeline: Pipeline, task: Task, attempt: Attempt) -> TaskLaunch:
+        """Raises ValidationFailed when an expanded string is too large to be handed to a process."""
+        values = self.values(pipeline, task)
+        spec = expand_task(task.spec, values)
+        name = pipeline.attempt_id(task)
+        env = {key: self._mapped(value) for key, value in spec.env.items()}
+        own = {f"ODIN_{key}": value for key, value in values.items() if key != "TASK_IDS"}
+        env |= own | {
+            "ODIN_ATTEMPT": str(attempt.number),
+            "ODIN_TASK_IDS_FILE": str(self.layout.task_ids(pipeline.id)),
+            "ODIN_OUTPUTS": str(self.layout.outputs(pipeline.id, name)),
+        }
+        return TaskLaunch(
+            attempt=name,
+            fence=pipeline.fence,
+            argv=tuple(self._mapped(item) for item in (*spec.command, *spec.args)),
+            env=env,
+            work=values["TASK_PATH"],
+            make=(values["TASK_PATH"],),
+            timeout_s=spec.timeout_s,
+            grace_s=spec.grace_s,
+            cards=attempt.cards,
+        )
+
+    def values(self, pipeline: Pipeline, task: Task) -> dict[str, str]:
+        """What the variables of job-files.md stand for in this task."""
+        layout = self.layout
+        values = {
+            "ROOT_PATH": str(layout.checkout(pipeline.version)),
+            "WORK_PATH": str(layout.work(pipeline.version, pipeline.job)),
+            "DATA_PATH": str(layout.runs),
+            "RUN_PATH": str(layout.run(pipeline.id)),
+            "TASK_PATH": str(layout.task(pipeline.id, task.spec.name)),
+            "PIPE_ID": str(pipeline.id),
+            "TASK_ID": task_id(pipeline.id, task.spec.name),
+            "TASK_NAME": task.spec.name,
+        }
+        if _asks_for_ids(task.spec):
+            values["TASK_IDS"] = ",".join(_ids(pipeline))
+        return values
+
+    def _mapped(self, text: str) -> str:
+        """The text, moved if it is a path at or below a mapped mount path."""
+        for path, folder in self.mounts.items():
+            if text == path or text.startswith(path + "/"):
+                return folder + text[len(path) :]
+        return text
+
+
+def _asks_for_ids(spec: TaskSpec) -> bool:
+    """Only who asks pays for the list: it grows with the pipeline."""
+    texts = (*spec.command, *spec.args, *spec.inputs, *spec.env.values(), *spec.outputs.values())
+    return any("TASK_IDS" in text for text in texts)
+
+
+def _ids(pipeline: Pipeline) -> list[TaskId]:
+    return [task_id(pipeline.id, task.spec.name) for task in pipeline.tasks]

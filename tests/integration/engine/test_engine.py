@@ -1,0 +1,248 @@
+"""The loop on a real database: commit before effect, answers after the commit, and starts after a crash."""
+
+import os
+import random
+import subprocess
+import time
+
+import odin_testing.faults
+import pytest
+from builders import spec, submission
+from odin_testing.place import FakePlace
+from sqlalchemy import text
+
+from odin.model.commands import Halt, Submit
+from odin.model.errors import Conflict, NoSpace, Unavailable
+from odin.model.job import Retries
+from odin.model.reports import Reason
+from odin.model.states import Stop
+
+LAYERS = [
+    spec(f"l{layer}-{i}", *({f"l{layer - 1}-{(i * k) % 5}" for k in (1, 2)} if layer else ()))
+    for layer in range(6)
+    for i in range(5)
+]
+POINTS = ("engine:events-taken", "engine:before-commit", "engine:in-commit", "engine:after-commit")
+
+
+def test_a_pipeline_runs_from_submission_to_its_end(house):
+    house = house()
+    view = house.final(house.submit(*LAYERS))
+    assert (view.status, view.outcome) == ("DONE", "succeeded")
+    assert {task.status for task in view.tasks} == {"executed"}
+    assert set(house.place.starts.values()) == {1}
+
+
+def test_the_end_of_every_attempt_is_acknowledged_and_the_pipeline_forgotten(house):
+    house = house()
+    identity = house.submit(*LAYERS)
+    house.final(identity)
+    house.until(lambda: house.place.forgotten == [identity])
+    assert house.place.acknowledged == set(house.place.starts)
+
+
+def test_an_answered_submission_is_there_after_a_restart(house):
+    house = house(FakePlace(plan=lambda _: None))
+    identity = house.submit(spec("a"))
+    house.restart()
+    assert house.queries.pipeline(identity).status == "RUNNING"
+
+
+def test_the_same_id_twice_is_a_conflict(house):
+    house = house()
+    house.final(house.submit(spec("a")))
+    with pytest.raises(Conflict):
+        house.submit(spec("a"))
+
+
+def test_a_checkout_is_made_before_anything_starts(house):
+    house = house()
+    identity = house.submit(spec("a"), built=False)
+    house.final(identity)
+    assert house.built == [identity]
+
+
+def test_that_a_task_runs_is_seen_soon_although_nothing_waits_for_it(house):
+    house = house(FakePlace(plan=lambda _: None))
+    identity = house.submit(spec("a"))
+    house.until(lambda: house.queries.pipeline(identity).tasks[0].status == "executing")
+
+
+def test_a_cancel_stops_what_runs(house):
+    house = house(FakePlace(plan=lambda _: None))
+    identity = house.submit(spec("a"), spec("b", "a"))
+    house.until(lambda: house.place.running)
+    house.engine.post(Halt(identity, Stop.CANCEL, "cancelled by ada")).result(60)
+    view = house.final(identity)
+    assert view.outcome == "cancelled"
+    assert [(task.status, task.reason) for task in view.tasks] == [("terminated", "cancelled by ada")] * 2
+
+
+def test_a_retry_waits_and_then_runs_as_a_new_attempt(house):
+    codes = {"job-00000001--a": 1, "job-00000001--a--2": 0}
+    house = house(FakePlace(plan=lambda launch: codes[launch.attempt]))
+    view = house.final(house.submit(spec("a", retries=Retries(user=1), retry_delay_s=0.05)))
+    assert view.outcome == "succeeded"
+    assert house.place.starts == {"job-00000001--a": 1, "job-00000001--a--2": 1}
+    _, task, attempts = house.queries.task("job-00000001--a")
+    assert [(each.number, each.exit_code) for each in attempts] == [(1, 1), (2, 0)]
+
+
+def test_a_command_that_cannot_be_handed_over_fails_with_the_place(house):
+    house = house()
+    view = house.final(house.submit(spec("a", args=("x" * 140_000,))))
+    assert view.outcome == "failed"
+    assert "128 KiB" in view.tasks[0].reason or "131071" in view.tasks[0].reason
+
+
+@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("passes", [1, 2, 5])
+def test_f01_a_turn_that_fails_anywhere_loses_and_repeats_nothing(house, point, passes):
+    house = house()
+    identity = house.submit(*LAYERS, id="job-00000001")
+    odin_testing.faults.plan(f"{point}:{passes}:raise")
+    second = house_submit_again(house)
+    for each in (identity, second):
+        view = house.final(each)
+        assert view.outcome == "succeeded", [(task.name, task.status, task.reason) for task in view.tasks]
+    assert set(house.place.starts.values()) == {1}
+
+
+def house_submit_again(house):
+    """A submission may be refused while the engine reads everything back; a client asks again."""
+    for number in range(2, 100):
+        try:
+            return house.submit(*LAYERS, id=f"job-{number:08d}")
+        except (Unavailable, OSError):
+            time.sleep(0.01)
+    raise AssertionError("submissions are refused for ever")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_f01_restarts_in_the_middle_lose_and_repeat_nothing(house, seed):
+    chance = random.Random(seed)
+    house = house(FakePlace(plan=lambda _: None))
+    identity = house.submit(*LAYERS)
+    for _ in range(60):
+        if house.queries.pipeline(identity).outcome is not None:
+            break
+        for attempt in list(house.place.running):
+            if chance.random() < 0.5:
+                house.place.finish(attempt, 0)
+        if chance.random() < 0.4:
+            house.restart()
+        time.sleep(0.01)
+    for _ in range(1000):
+        for attempt in list(house.place.running):
+            house.place.finish(attempt, 0)
+        if house.queries.pipeline(identity).outcome is not None:
+            break
+        time.sleep(0.01)
+    assert house.queries.pipeline(identity).outcome == "succeeded"
+    assert set(house.place.starts.values()) == {1}
+    assert len(house.place.starts) == len(LAYERS)
+
+
+def test_f03_what_was_committed_and_not_launched_is_launched_after_the_restart(house):
+    place = FakePlace(plan=lambda _: None)
+    place.launch, kept = lambda tasks: None, place.launch
+    house = house(place)
+    identity = house.submit(spec("a"))
+    assert place.starts == {}
+    place.launch = kept
+    house.restart()
+    house.until(lambda: place.starts == {f"{identity}--a": 1})
+
+
+def test_f04_an_end_while_the_server_was_away_is_adopted_with_its_code(house):
+    house = house(FakePlace(plan=lambda _: None))
+    identity = house.submit(spec("a"), spec("b", "a"))
+    house.until(lambda: house.place.running)
+    house.end()
+    house.place.finish(f"{identity}--a", 7)
+    house.engine = house.begin()
+    view = house.final(identity)
+    assert [(task.status, task.exit_code) for task in view.tasks] == [("failed", 7), ("skipped", None)]
+
+
+def test_f08_an_attempt_whose_end_cannot_be_known_is_lost_and_said_so(house):
+    house = house(FakePlace(plan=lambda _: None))
+    identity = house.submit(spec("a"))
+    house.until(lambda: house.place.running)
+    house.place.finish(f"{identity}--a", None, Reason.LOST)
+    view = house.final(identity)
+    assert view.tasks[0].status == "failed"
+    assert view.tasks[0].reason.startswith("lost: it may have run")
+
+
+def test_a_server_that_stops_refuses_with_the_reason(house):
+    house = house()
+    house.engine.stop()
+    with pytest.raises(Unavailable, match="stopping"):
+        house.submit(spec("a"))
+
+
+def test_a_pipeline_whose_rows_moved_is_read_back_and_goes_on(house):
+    house = house(FakePlace(plan=lambda _: None))
+    identity = house.submit(spec("a"), spec("b", "a"))
+    house.until(lambda: house.queries.pipeline(identity).tasks[0].status == "executing")
+    with house.database.writer() as connection:
+        connection.execute(text("UPDATE pipelines SET fence = fence + 1"))
+    house.place.finish(f"{identity}--a", 0)
+    house.until(lambda: f"{identity}--b" in house.place.running)
+    house.place.finish(f"{identity}--b", 0)
+    assert house.final(identity).outcome == "succeeded"
+    assert house.place.starts == {f"{identity}--a": 1, f"{identity}--b": 1}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a full disk needs root to mount one")
+def test_f13_a_full_store_refuses_what_is_new_and_keeps_what_happened(template, tmp_path, house):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk], check=True)
+    try:
+        house = house(FakePlace(plan=lambda _: None))
+        house.end()
+        (disk / "odin.db").write_bytes(template.read_bytes())
+        house.path = disk / "odin.db"
+        house.engine = house.begin()
+        identity = house.submit(spec("a"), spec("b", "a"))
+        house.until(lambda: house.place.running)
+        fill(disk)
+        with pytest.raises(NoSpace, match="full"):
+            for number in range(200):
+                house.submit(spec("a", args=("x" * 4000,)), id=f"big-{number:08d}")
+        house.place.finish(f"{identity}--a", 0)
+        time.sleep(0.2)
+        (disk / "filler").unlink()
+        house.until(lambda: f"{identity}--b" in house.place.running)
+        house.place.finish(f"{identity}--b", 0)
+        assert house.final(identity).outcome == "succeeded"
+        house.end()
+        house.path = tmp_path / "odin.db"
+        house.engine = house.begin()
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
+def fill(disk):
+    left = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
+    (disk / "filler").write_bytes(b"x" * max(left - 16384, 0))
+
+
+def test_f92_ten_thousand_tasks_that_end_at_once_are_all_recorded(house):
+    house = house(FakePlace(cpu_m=500_000))
+    view = house.final(house.submit(*(spec(f"t{i}") for i in range(10_000))))
+    assert {task.status for task in view.tasks} == {"executed"}
+    assert len(house.place.starts) == 10_000 and set(house.place.starts.values()) == {1}
+
+
+def test_submissions_of_one_turn_are_one_commit(house):
+    house = house()
+    before = house.queries.counts()
+    futures = [house.engine.submit(Submit(submission(spec("a"), id=f"job-{n:08d}", at=time.time()))) for n in range(50)]
+    for future in futures:
+        future.result(60)
+    for n in range(50):
+        assert house.final(f"job-{n:08d}").outcome == "succeeded"
+    assert before == {}
