@@ -1,0 +1,165 @@
+"""Pipelines: launching, listing, showing, cancelling, running again, cleaning up."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, Any, Literal
+
+from anyio.to_thread import run_sync
+from fastapi import Query
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from starlette.requests import Request
+from starlette.responses import Response
+
+from odin.api import shapes
+from odin.api.answers import answer
+from odin.api.routing import router
+from odin.api.services import Actor, Context, Ctx
+from odin.engine.cleanup import Cleanup
+from odin.engine.commands import PipelineRef
+from odin.model.errors import NotFound, NotSupported
+from odin.model.names import decode, shown
+from odin.model.states import Outcome, PipelineStatus
+from odin.store.queries import LARGEST_PAGE, PAGE, Filter, PipelineView
+
+routes = router()
+
+
+class Launch(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    job: str
+
+
+class LaunchBody(BaseModel):
+    """The job to run, and what its templates are filled in with."""
+
+    model_config = ConfigDict(strict=True)
+
+    pipeline: Launch
+    context: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def leave_out(cls, given: Any) -> Any:
+        """A context that is null is none."""
+        if isinstance(given, dict) and given.get("context", ...) is None:
+            return {key: value for key, value in given.items() if key != "context"}
+        return given
+
+
+class RerunBody(BaseModel):
+    """Where to begin: ``from``, or ``fromTask``."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    start: Literal["start", "failed"] | None = Field(default=None, alias="from")
+    task: str | None = Field(default=None, alias="fromTask")
+
+
+@routes.post("/v1/pipelines")
+async def launch(given: LaunchBody, request: Request, odin: Ctx, actor: Actor) -> Response:
+    """Run a job. Answers once the pipeline is durable."""
+    asked = odin.once.identify(request, actor, [await request.body()])
+
+    async def act() -> Response:
+        # The engine keeps the answer in the transaction of the pipeline itself.
+        ref = await odin.services.commands.launch(given.pipeline.job, actor, context=given.context, idempotency=asked)
+        return answer({"pipeline": reference(ref)})
+
+    return await odin.once.answer(asked, act, keep=False)
+
+
+@routes.get("/v1/pipelines")
+async def list_pipelines(
+    odin: Ctx,
+    q: str = "",
+    limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE)] = PAGE,
+    cursor: str | None = None,
+    status: PipelineStatus | None = None,
+    outcome: Outcome | None = None,
+    job: str | None = None,
+    user: str | None = None,
+) -> Response:
+    """A page of pipelines whose id contains ``q``, newest first."""
+    wanted = Filter(
+        query=q,
+        status=status,
+        outcome=outcome,
+        job=decode(job) if job is not None else None,
+        user=user.lower() if user is not None else None,
+        before=odin.cursors.read(cursor) if cursor else None,
+    )
+    found, following = await run_sync(partial(odin.services.queries.pipelines, wanted, limit=limit))
+    page: dict[str, Any] = {"pipelines": [shapes.pipeline(view) for view in found]}
+    if following is not None:
+        page["nextCursor"] = odin.cursors.write(following)
+    return answer(page)
+
+
+@routes.get("/v1/pipelines/{pipeline}")
+async def show_pipeline(pipeline: str, odin: Ctx) -> Response:
+    return answer({"pipeline": shapes.pipeline(await view_of(pipeline, odin))})
+
+
+@routes.post("/v1/pipelines/{pipeline}/cancel")
+async def cancel(pipeline: str, request: Request, odin: Ctx, actor: Actor) -> Response:
+    """Stop a pipeline and keep everything."""
+    asked = odin.once.identify(request, actor, [])
+
+    async def act() -> Response:
+        await odin.services.commands.cancel(pipeline, actor)
+        return answer({"pipeline": shapes.pipeline(await view_of(pipeline, odin))})
+
+    return await odin.once.answer(asked, act)
+
+
+@routes.post("/v1/pipelines/{pipeline}/rerun")
+async def rerun(pipeline: str, given: RerunBody, request: Request, odin: Ctx, actor: Actor) -> Response:
+    """Run the same job again at the same commit."""
+    asked = odin.once.identify(request, actor, [await request.body()])
+    if given.task is not None or given.start != "start":
+        raise NotSupported('a pipeline can only be run again whole yet: {"from": "start"}')
+
+    async def act() -> Response:
+        ref = await odin.services.commands.rerun(pipeline, actor, start="start")
+        return answer({"pipeline": reference(ref)})
+
+    return await odin.once.answer(asked, act)
+
+
+@routes.delete("/v1/pipelines/{pipeline}")
+async def clean_up(
+    pipeline: str,
+    odin: Ctx,
+    actor: Actor,
+    db: bool = False,
+    fs: bool = False,
+    dry_run: Annotated[bool, Query(alias="dryRun")] = False,
+) -> Response:
+    """Stop a pipeline, wait for its end, then remove what was asked for."""
+    done = await odin.services.commands.cleanup(pipeline, actor, db=db, fs=fs, dry_run=dry_run)
+    return answer({"cleanups": [_cleanup(one) for one in done]})
+
+
+def reference(ref: PipelineRef) -> dict[str, str]:
+    return {"id": ref.id, "name": ref.name, "job": ref.job}
+
+
+def _cleanup(one: Cleanup) -> dict[str, str]:
+    words = ("No", "Yes")
+    return {
+        "taskId": one.task_id,
+        "cleanedFromK8s": words[one.cleaned],
+        "purgedFromDb": words[one.purged],
+        "removedFromFs": words[one.removed],
+    }
+
+
+async def view_of(pipeline: str, odin: Context) -> PipelineView:
+    """Raises NotFound with the nearest ids."""
+    found = await run_sync(odin.services.queries.pipeline, pipeline)
+    if found is None:
+        near = await run_sync(odin.services.queries.nearest, pipeline)
+        raise NotFound(f"there is no pipeline {shown(pipeline)}", near=near)
+    return found

@@ -1,0 +1,80 @@
+"""What the application is built from, and what its routes are given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import Depends, Request
+
+from odin.api.accounts import Accounts, Session
+from odin.api.cursors import Cursors
+from odin.api.idempotency import Once
+from odin.api.jobshapes import JobShapes
+from odin.api.metrics import Metrics
+from odin.api.stopping import Stopping
+from odin.api.tokens import Tokens
+from odin.api.uploads import Uploads
+from odin.model.users import User
+
+if TYPE_CHECKING:
+    from odin.engine.commands import Commands
+    from odin.engine.feed import Feed
+    from odin.executors.protocol import Logs, Nodes
+    from odin.jobs.repository import Repository
+    from odin.settings import Settings
+    from odin.store.queries import Queries
+    from odin.store.users import Users
+
+
+@dataclass(frozen=True)
+class Services:
+    """The rooms below, as main has built them. ``stopping`` is shared with the server around the application."""
+
+    settings: Settings
+    repository: Repository
+    commands: Commands
+    queries: Queries
+    users: Users
+    tokens: Tokens
+    logs: Logs
+    nodes: Nodes
+    feed: Feed
+    stopping: Stopping = field(default_factory=Stopping)
+
+
+@dataclass(frozen=True)
+class Context:
+    """One for an application: its services, and what the tier itself keeps between requests."""
+
+    services: Services
+    accounts: Accounts
+    once: Once
+    metrics: Metrics
+    uploads: Uploads
+    jobs: JobShapes
+    cursors: Cursors
+    anonymous_reads: bool
+
+
+def context(request: Request) -> Context:
+    found: Context = request.app.state.context
+    return found
+
+
+def session(request: Request) -> Session | None:
+    """Who is signed in, None on open routes and for anonymous readers."""
+    found: Session | None = request.scope.get("odin.session")
+    return found
+
+
+def actor(request: Request) -> User:
+    """The user, on routes that have one."""
+    found = session(request)
+    assert found is not None, "the route's access lets nobody in without a token"
+    return found.user
+
+
+Ctx = Annotated[Context, Depends(context)]
+Who = Annotated[Session | None, Depends(session)]
+Actor = Annotated[User, Depends(actor)]

@@ -1,0 +1,150 @@
+"""Pipelines, tasks, events and their data as clients see them. Names and JSON types are fixed by api.md."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from odin.api.answers import moment
+from odin.model.ids import TaskId, attempt_id
+from odin.model.states import TaskStatus
+
+if TYPE_CHECKING:
+    from odin.store.queries import AttemptView, EventRow, PipelineView, TaskView
+
+Shape = dict[str, Any]
+
+WARNINGS = frozenset({"failed", "terminated", "lost", "refused"})
+
+
+def pipeline(view: PipelineView) -> Shape:
+    return {
+        "id": view.id,
+        "name": view.name,
+        "job": view.job,
+        "version": view.version,
+        "user": view.username,
+        "context": view.context,
+        "status": view.status,
+        "outcome": view.outcome,
+        "errorMessage": view.error_message,
+        "warnings": list(view.warnings),
+        "rerunOf": view.rerun_of,
+        "submitTime": moment(view.submitted_at),
+        "completionTime": moment(view.completed_at),
+        "tasks": [task(one) for one in view.tasks],
+    }
+
+
+def task(view: TaskView) -> Shape:
+    return {
+        "id": view.id,
+        "task": view.id,
+        "name": view.name,
+        "command": command(view),
+        "image": view.spec.image,
+        "resourceType": view.spec.resource_type,
+        "resourceId": resource_id(view),
+        "status": view.status,
+        "reason": view.reason,
+        "attempt": view.attempt,
+        "exitCode": view.exit_code,
+        "depends": list(view.spec.depends),
+        "submitTime": moment(view.submitted_at),
+        "startTime": moment(view.started_at),
+        "completionTime": moment(view.completed_at),
+    }
+
+
+def command(view: TaskView) -> str:
+    """The command with its arguments as one line, as a shell would take it."""
+    return shlex.join([*view.spec.command, *view.spec.args])
+
+
+def resource_id(view: TaskView) -> str:
+    """What the newest attempt is called where it runs."""
+    return attempt_id(TaskId(view.id), max(1, view.attempt))
+
+
+def pipeline_data(view: PipelineView) -> Shape:
+    """The pipeline's data; task lists hold ids, in the file's order."""
+
+    def ids(*statuses: TaskStatus) -> list[str]:
+        return [one.id for one in view.tasks if one.status in statuses]
+
+    return {
+        "label": view.id,
+        "job": view.job,
+        "version": view.version,
+        "status": view.status,
+        "submit_time": moment(view.submitted_at),
+        "completion_time": moment(view.completed_at),
+        "executed": ids(TaskStatus.EXECUTED),
+        "executing": ids(TaskStatus.EXECUTING),
+        "waiting": ids(TaskStatus.WAITING, TaskStatus.QUEUED),
+        "jobs": [one.id for one in view.tasks],
+        "parent": None,
+        "error_message": view.error_message,
+        "outcome": view.outcome,
+        "user": view.username,
+        "context": view.context,
+    }
+
+
+def task_data(parent: PipelineView, view: TaskView, attempts: Sequence[AttemptView]) -> Shape:
+    spec = view.spec
+    return {
+        "label": view.id,
+        "parent": parent.id,
+        "name": view.name,
+        "command": shlex.join(spec.command),
+        "args": list(spec.args),
+        "image": spec.image,
+        "resource_type": spec.resource_type,
+        "resource_id": resource_id(view),
+        "num_gpus": spec.num_gpus,
+        "node_selector": spec.cluster.get("node_selector"),
+        "pull_policy": spec.cluster.get("pull_policy"),
+        "inputs": list(spec.inputs),
+        "outputs": dict(spec.outputs),
+        "submit_time": moment(view.submitted_at),
+        "completion_time": moment(view.completed_at),
+        "attempts": [attempt(view, one) for one in attempts],
+        "status": view.status,
+        "reason": view.reason,
+        "exit_code": view.exit_code,
+        "start_time": moment(view.started_at),
+    }
+
+
+def attempt(of: TaskView, view: AttemptView) -> Shape:
+    return {
+        "number": view.number,
+        "resource_id": attempt_id(TaskId(of.id), view.number),
+        "state": view.state,
+        "submit_time": moment(view.planned_at),
+        "start_time": moment(view.started_at),
+        "completion_time": moment(view.ended_at),
+        "exit_code": view.exit_code,
+        "reason": view.reason,
+        "message": view.message,
+        "cards": list(view.cards),
+        "cpu_s": view.cpu_s,
+        "rss_kb": view.rss_kb,
+        "log_bytes": view.log_bytes,
+    }
+
+
+def event(of: str, row: EventRow, names: Sequence[str]) -> Shape:
+    """One entry of the history of the pipeline ``of``, whose tasks are called ``names``."""
+    about = f"{names[row.idx]}: " if row.idx is not None and row.idx < len(names) else ""
+    again = f" (attempt {row.attempt})" if row.attempt and row.attempt > 1 else ""
+    return {
+        "id": f"{of}.{row.seq}",
+        "eventType": "Warning" if row.type in WARNINGS else "Normal",
+        "reason": row.type,
+        "source": "odin",
+        "message": f"{about}{row.message or row.type}{again}",
+        "timestamp": moment(row.at),
+    }

@@ -1,0 +1,231 @@
+"""Builds everything once and runs it; the only place that names concrete backends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from odin import settings as configuration
+from odin.engine.cleanup import Cleaner
+from odin.engine.clock import Clock
+from odin.engine.commands import Commands
+from odin.engine.feed import Feed
+from odin.engine.launches import Launches
+from odin.engine.layout import Layout, begin_run
+from odin.engine.loop import Engine
+from odin.executors.local import LocalExecutor
+from odin.executors.logs import LocalLogs
+from odin.executors.nvml import LocalNodes
+from odin.jobs.checkouts import Checkouts
+from odin.jobs.repository import Repository
+from odin.logformat import configure
+from odin.model.errors import OdinError
+from odin.model.world import Pipeline
+from odin.settings import Loaded, Settings
+from odin.store.database import Database
+from odin.store.deletion import Deletions
+from odin.store.facts import store_id
+from odin.store.holder import Holder
+from odin.store.migrate import bring_up_to_date
+from odin.store.queries import Queries
+from odin.store.users import Users
+
+log = logging.getLogger("odin")
+
+# The engine must not wait 5 ms for a busy request thread to let go of the interpreter (architecture.md).
+SWITCH_INTERVAL_S = 0.0005
+STARTED, USAGE, REFUSED, FAILED = 0, 2, 8, 9
+
+
+def serve(flags: Mapping[str, object], *, check: bool = False, config: str | None = None) -> int:
+    """Run the server until it is told to stop; with ``check`` print the settings and start nothing.
+
+    Returns the exit code of the process: 0, 8 for settings that are refused, 9 when it cannot start.
+    """
+    try:
+        loaded = configuration.load(flags, os.environ, Path(config) if config else None)
+        if check:
+            return _print_settings(loaded)
+        configuration.refuse(configuration.check(loaded.settings))
+        with ExitStack() as stack:
+            return Server(loaded.settings, stack).run()
+    except OdinError as error:
+        for line in error.problems or (error,):
+            print(f"odin-serve: {line}", file=sys.stderr)
+        return REFUSED if error.problems else FAILED
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"odin-serve: {place}{error.strerror or error}", file=sys.stderr)
+        return FAILED
+
+
+def migrate(flags: Mapping[str, object], *, config: str | None = None) -> int:
+    """Bring the database to this program's schema and say what was done."""
+    try:
+        settings = configuration.load(flags, os.environ, Path(config) if config else None).settings
+        _private_folder(settings.data)
+        database = Database(settings.database_url)
+        done = bring_up_to_date(database)
+        database.close()
+    except OdinError as error:
+        print(f"odin-serve: {error}", file=sys.stderr)
+        return REFUSED if error.problems else FAILED
+    print("the database was brought up to date" if done else "the database is up to date")
+    return STARTED
+
+
+def _print_settings(loaded: Loaded) -> int:
+    for name, value, origin in configuration.describe(loaded):
+        print(f"{name:<24} {value:<48} {origin}")
+    problems = configuration.check(loaded.settings)
+    for problem in problems:
+        print(f"odin-serve: {problem}", file=sys.stderr)
+    return REFUSED if problems else STARTED
+
+
+def _private_folder(path: Path) -> None:
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """The rooms below the api, built and connected."""
+
+    database: Database
+    users: Users
+    repository: Repository
+    engine: Engine
+    commands: Commands
+    queries: Queries
+
+
+class Server:
+    """One server. Everything that must be let go of is on ``stack``, the newest first."""
+
+    def __init__(self, settings: Settings, stack: ExitStack) -> None:
+        self._settings = settings
+        self._stack = stack
+
+    def run(self) -> int:
+        """Start everything, serve, stop everything."""
+        settings = self._settings
+        os.umask(0o077)
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        configure(settings.log_level, settings.log_format)
+        _private_folder(settings.data)
+        self._shared_folder(settings.shared)
+        self._stack.callback(Holder(settings.data / "server.lock").release)
+        from odin.api.server import listen
+
+        sockets = listen(settings.host, settings.port)
+        for sock in sockets:
+            self._stack.callback(sock.close)
+        rooms = self._build()
+        with asyncio.Runner(loop_factory=_new_loop) as runner:
+            runner.run(self._serve(rooms, sockets))
+        return FAILED if rooms.engine.failure else STARTED
+
+    def _shared_folder(self, path: Path) -> None:
+        """Tasks of another user must be able to walk through it; what lies in it has its own modes."""
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._settings.task_user is not None:
+            path.chmod(0o711)
+
+    def _build(self) -> Rooms:
+        settings, layout = self._settings, Layout(self._settings.shared)
+        layout.runs.mkdir(exist_ok=True)
+        if settings.task_user is not None:
+            layout.runs.chmod(0o711)
+        database = Database(settings.database_url)
+        self._stack.callback(database.close)
+        if bring_up_to_date(database):
+            log.info("the database was brought to this version's schema")
+        repository = Repository.open(settings.data / "jobs.git", remote=settings.jobs_remote)
+        self._stack.callback(repository.close)
+        checkouts = Checkouts(repository, settings.shared / "checkouts")
+        queries = Queries(database)
+        cleaner = Cleaner(layout, settings.data / "logs", Deletions(database), checkouts, queries.uses)
+        engine = self._engine(database, layout, checkouts)
+        commands = Commands(engine, repository, checkouts, queries, cleaner, layout, settings.local_mounts)
+        return Rooms(database, Users(database), repository, engine, commands, queries)
+
+    def _engine(self, database: Database, layout: Layout, checkouts: Checkouts) -> Engine:
+        def build(pipeline: Pipeline) -> None:
+            checkouts.ensure(pipeline.version)
+            begin_run(layout, pipeline.id, [task.spec.name for task in pipeline.tasks])
+
+        settings = self._settings
+        place = LocalExecutor(
+            data=settings.data,
+            shared=settings.shared,
+            cpu_m=round(settings.local_cpus * 1000),
+            cards=LocalNodes.cards(),
+            task_user=settings.task_user,
+        )
+        return Engine(database, place, Launches(layout, settings.local_mounts), build, clock=Clock(), feed=Feed())
+
+    async def _serve(self, rooms: Rooms, sockets: list[socket.socket]) -> None:
+        from odin.api.app import build_app
+        from odin.api.bootstrap import bootstrap
+        from odin.api.server import make_server
+        from odin.api.services import Services
+        from odin.api.tokens import Tokens, load_secret
+
+        settings, secrets = self._settings, self._settings.data / "secrets"
+        _private_folder(secrets)
+        password = bootstrap(rooms.users, secrets, settings.root_user, settings.root_pass)
+        issuer = settings.auth_issuer or f"odin:{store_id(rooms.database)}"
+        tokens = Tokens(load_secret(secrets, settings.secret), issuer, settings.token_duration_s)
+        services = Services(
+            settings=settings,
+            repository=rooms.repository,
+            commands=rooms.commands,
+            queries=rooms.queries,
+            users=rooms.users,
+            tokens=tokens,
+            logs=LocalLogs(settings.data),
+            nodes=self._nodes(),
+            feed=rooms.engine.feed,
+        )
+        rooms.engine.feed.attach(asyncio.get_running_loop())
+        await asyncio.to_thread(rooms.commands.cleaner.resume)
+        rooms.engine.start()
+        try:
+            self._greet(sockets, password)
+            await make_server(build_app(services), settings, services.stopping).serve(sockets=sockets)
+        finally:
+            await asyncio.to_thread(rooms.engine.stop)
+
+    def _nodes(self) -> LocalNodes:
+        nodes = LocalNodes(slots=max(1, int(self._settings.local_cpus)))
+        self._stack.callback(nodes.close)
+        return nodes
+
+    def _greet(self, sockets: list[socket.socket], password: str | None) -> None:
+        settings = self._settings
+        port = sockets[0].getsockname()[1]
+        print(f"Odin serves http://{settings.host}:{port} with its data in {settings.data}", file=sys.stderr)
+        if settings.task_user is None:
+            print(
+                "  tasks run as processes of this user: whoever may run pipelines can do what you can", file=sys.stderr
+            )
+        if settings.anonymous_reads:
+            print("  every user of this machine can read (ODIN_ANONYMOUS_READ=off changes that)", file=sys.stderr)
+        if password is not None:
+            print(f"  first start: user {settings.root_user}, password {password} (shown once)", file=sys.stderr)
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
