@@ -1,0 +1,131 @@
+"""``odin completion bash|zsh|fish``: a static script for ``odin <word>`` and ``odin-<word>``, made from the parsers.
+
+No Python runs per TAB. In bash and zsh the dashed form is completed as if ``odin <word>`` had been typed, so that there
+is one script for both.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from odin.cli.entry import COMMANDS
+from odin.cli.options import Parser
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SHELLS = ("bash", "zsh", "fish")
+EXAMPLES = (
+    ("bash > ~/.local/share/bash-completion/completions/odin", "then open a new shell"),
+    ("zsh > ~/.zfunc/_odin", "a folder of $fpath"),
+    ("fish > ~/.config/fish/completions/odin.fish", ""),
+)
+DESCRIPTION = """\
+Print a completion script, for this shell at once with: source <(odin completion bash)"""
+
+BASH = """
+_odin_dashed() {
+  COMP_WORDS=(odin "${COMP_WORDS[0]##*odin-}" "${COMP_WORDS[@]:1}")
+  COMP_CWORD=$((COMP_CWORD + 1))
+  _shtab_odin
+}
+complete -o bashdefault -F _odin_dashed %s
+"""
+
+ZSH = """
+_odin_dashed() {
+  words=(odin "${service#odin-}" "${(@)words[2,-1]}")
+  (( CURRENT += 1 ))
+  _shtab_odin
+}
+"""
+
+
+def parser(prog: str) -> Parser:
+    made = Parser(prog, DESCRIPTION, EXAMPLES, environment=False)
+    made.add_argument("shell", choices=SHELLS)
+    return made
+
+
+def main(options: argparse.Namespace) -> int:
+    print({"bash": bash, "zsh": zsh, "fish": fish}[options.shell]())
+    return 0
+
+
+def dashed() -> list[str]:
+    return [f"odin-{word}" for word in COMMANDS if word != "completion"]
+
+
+def parsers() -> dict[str, Parser]:
+    modules = {word: __import__(f"odin.cli.{word}", fromlist=["parser"]) for word in COMMANDS}
+    return {word: module.parser(f"odin {word}") for word, module in modules.items()}
+
+
+def whole() -> argparse.ArgumentParser:
+    """One parser with every command as a sub-parser, as shtab wants it."""
+    top = argparse.ArgumentParser(prog="odin", description="Runs machine-learning pipelines")
+    words = top.add_subparsers()
+    for word, made in parsers().items():
+        one = words.add_parser(word, help=COMMANDS[word], parents=[made], add_help=False, conflict_handler="resolve")
+        for action in one._actions:  # argparse offers no other way to its options
+            mark_files(action)
+    return top
+
+
+def mark_files(action: argparse.Action) -> None:
+    import shtab
+
+    if action.metavar in ("FILE", "DIR"):
+        vars(action)["complete"] = shtab.FILE if action.metavar == "FILE" else shtab.DIRECTORY
+
+
+def bash() -> str:
+    import shtab
+
+    return str(shtab.complete(whole(), "bash")) + BASH % " ".join(dashed())
+
+
+def zsh() -> str:
+    import shtab
+
+    script = str(shtab.complete(whole(), "zsh")).replace("#compdef odin\n", f"#compdef odin {' '.join(dashed())}\n", 1)
+    register = "  compdef _shtab_odin -N odin\n"
+    script = script.replace(register, f"{register}  compdef _odin_dashed {' '.join(dashed())}\n", 1)
+    script = script.replace(
+        '  _shtab_odin "$@"\n', '  [[ $service = odin-* ]] && _odin_dashed "$@" || _shtab_odin "$@"\n', 1
+    )
+    head, mark, tail = script.partition("typeset -A opt_args")
+    return head + ZSH.lstrip() + "\n" + mark + tail
+
+
+def fish() -> str:
+    """fish reads one ``complete`` line for each option; shtab does not write them."""
+    lines = ["# completion of odin for fish; made by: odin completion fish"]
+    lines += [
+        f"complete -c odin -n __fish_use_subcommand -f -a {word} -d {quoted(summary)}"
+        for word, summary in COMMANDS.items()
+    ]
+    for word, made in parsers().items():
+        for facts in options_of(made):
+            lines.append(f"complete -c odin -n '__fish_seen_subcommand_from {word}' {facts}")
+            if word != "completion":
+                lines.append(f"complete -c odin-{word} {facts}")
+    return "\n".join(lines)
+
+
+def options_of(made: Parser) -> Iterator[str]:
+    """The arguments of fish's ``complete`` for each option and each choice of a positional."""
+    for action in made._actions:
+        names = [f"-s {flag[1:]}" if len(flag) == 2 else f"-l {flag[2:]}" for flag in action.option_strings]
+        if not names and not action.choices:
+            continue
+        choices = f"-a {quoted(' '.join(map(str, action.choices)))}" if action.choices else ""
+        takes_value = "" if not action.option_strings or action.nargs == 0 else "-r"
+        files = "" if action.metavar in ("FILE", "DIR") else "-f"
+        help_text = f"-d {quoted(action.help)}" if action.help else ""
+        yield " ".join(part for part in (*names, takes_value, files, choices, help_text) if part)
+
+
+def quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -1,0 +1,43 @@
+"""An error as one line on standard error and an exit code; of refused input, one line for each place."""
+
+from __future__ import annotations
+
+import sys
+
+from odin.cli.text import clean
+from odin.client.errors import ClientError
+
+INTERNAL = 9
+
+
+def report(prog: str, error: Exception) -> int:
+    if isinstance(error, ClientError):
+        for line in lines(error):
+            print(f"{prog}: {line}", file=sys.stderr)
+        return error.code
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"{prog}: {clean(place + (error.strerror or str(error)).lower())}", file=sys.stderr)
+        return INTERNAL
+    shown = "--verbose" in sys.argv or prog.endswith("serve")  # whoever runs a server needs to know where
+    if shown:
+        import traceback
+
+        traceback.print_exception(error)
+    hint = "" if shown else " (--verbose shows where)"
+    print(f"{prog}: a bug in Odin: {type(error).__name__}: {clean(str(error))}{hint}", file=sys.stderr)
+    return INTERNAL
+
+
+def lines(error: ClientError) -> list[str]:
+    """The error itself, then ``file:line:column: message`` for each place it names."""
+    return [clean(str(error)), *(clean(place(problem)) for problem in error.problems)]
+
+
+def place(problem: object) -> str:
+    if not isinstance(problem, dict):
+        return str(problem)
+    parts = [str(problem[key]) for key in ("file", "line", "column") if problem.get(key) not in (None, "")]
+    message = str(problem.get("message", ""))
+    where = ":".join(parts) or str(problem.get("path") or "")
+    return f"{where}: {message}" if where else message

@@ -1,0 +1,111 @@
+"""A pipeline and its tasks as lines of text, for ``odin-status`` and ``odin-run --follow``."""
+
+from __future__ import annotations
+
+from odin.cli.moments import local, span
+from odin.cli.screen import Screen
+from odin.cli.text import clean
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Json = dict[str, Any]
+
+TASK_COLUMNS = ("task", "status", "attempt", "exit", "duration", "reason")
+COLUMNS = ("id", "job", "version", "status", "outcome", "user", "submitted", "duration", "tasks", "error")
+USUAL_COLUMNS = ("id", "job", "state", "user", "submitted", "duration", "tasks")
+
+
+def state(pipeline: Json) -> str:
+    """One word: the outcome once there is one, the status before."""
+    return str(pipeline.get("outcome") or pipeline.get("status") or "").lower()
+
+
+def full(screen: Screen, pipeline: Json, now: float) -> list[str]:
+    """Header, table of tasks, and why it failed."""
+    lines = [header(screen, pipeline, now)]
+    if pipeline.get("errorMessage"):
+        lines.append("  " + screen.paint(clean(str(pipeline["errorMessage"])), "red"))
+    lines += [f"  {screen.paint('note:', 'yellow')} {clean(str(note))}" for note in pipeline.get("warnings") or ()]
+    rows = [task_row(task, now) for task in pipeline.get("tasks", ())]
+    return [*lines, "", *screen.table(TASK_COLUMNS, rows, right="attempt exit duration")]
+
+
+def header(screen: Screen, pipeline: Json, now: float) -> str:
+    took = span(pipeline.get("submitTime"), pipeline.get("completionTime"), now)
+    version = str(pipeline.get("version") or "")[:8]
+    facts = [
+        screen.paint(clean(str(pipeline["id"])), "bold"),
+        screen.state(state(pipeline)),
+        f"job {clean(str(pipeline.get('job')))}" + (f" @ {clean(version)}" if version else ""),
+        f"by {clean(str(pipeline['user']))}" if pipeline.get("user") else "",
+        f"submitted {local(pipeline.get('submitTime'))}",
+        f"took {took}" if pipeline.get("completionTime") else f"for {took}" if took else "",
+    ]
+    return "  ".join(fact for fact in facts if fact)
+
+
+def task_row(task: Json, now: float) -> list[str]:
+    return [
+        str(task["id"]),
+        str(task["status"]),
+        str(task.get("attempt") or ""),
+        number(task.get("exitCode")),
+        span(task.get("startTime"), task.get("completionTime"), now),
+        str(task.get("reason") or ""),
+    ]
+
+
+def number(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def one_task(screen: Screen, task: Json, now: float) -> list[str]:
+    """A task with all its facts, one a line."""
+    command = " ".join(map(str, task["command"])) if isinstance(task.get("command"), list) else task.get("command")
+    facts = {
+        "status": screen.state(str(task["status"])),
+        "reason": clean(str(task.get("reason") or "")),
+        "attempt": number(task.get("attempt") or None),
+        "exit code": number(task.get("exitCode")),
+        "duration": span(task.get("startTime"), task.get("completionTime"), now),
+        "submitted": local(task.get("submitTime")),
+        "started": local(task.get("startTime")),
+        "completed": local(task.get("completionTime")),
+        "command": clean(str(command or "")),
+        "image": clean(str(task.get("image") or "")),
+        "depends": clean(", ".join(map(str, task.get("depends") or ()))),
+    }
+    lines = [f"  {name:<10} {value}" for name, value in facts.items() if value not in ("", "-")]
+    return [screen.paint(clean(str(task["id"])), "bold"), *lines]
+
+
+def listed(screen: Screen, pipelines: list[Json], columns: tuple[str, ...], now: float) -> list[str]:
+    """The table of recent pipelines, newest first."""
+    rows = [[cell(pipeline, column, now) for column in columns] for pipeline in pipelines]
+    return screen.table(columns, rows, right="duration")
+
+
+def cell(pipeline: Json, column: str, now: float) -> str:
+    match column:
+        case "state":
+            return state(pipeline)
+        case "version":
+            return str(pipeline.get("version") or "")[:8]
+        case "submitted":
+            return local(pipeline.get("submitTime"))
+        case "duration":
+            return span(pipeline.get("submitTime"), pipeline.get("completionTime"), now)
+        case "tasks":
+            return progress(pipeline.get("tasks") or [])
+        case "error":
+            return str(pipeline.get("errorMessage") or "")
+    return str(pipeline.get(column) or "")
+
+
+def progress(tasks: list[Json]) -> str:
+    """``3/4``, and how many failed."""
+    done = sum(task["status"] == "executed" for task in tasks)
+    failed = sum(task["status"] == "failed" for task in tasks)
+    return f"{done}/{len(tasks)}" + (f", {failed} failed" if failed else "")

@@ -1,0 +1,109 @@
+"""``odin-show``: the jobs, a job's files, or one file."""
+
+from __future__ import annotations
+
+from odin.cli.options import Parser, connected, name
+from odin.cli.session import Session
+from odin.cli.text import clean, clean_log
+from odin.client.encoding import job_path, quote
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from typing import Any
+
+EXAMPLES = (
+    ("", "the jobs there are"),
+    ("hello", "all text files of a job"),
+    ("hello --tree", "the names of its files"),
+    ("hello main.yml", "one file, as it is"),
+    ("hello main.yml --at 3f2a9c1e", "as it was at a commit"),
+)
+
+
+def parser(prog: str) -> Parser:
+    made = Parser(prog, "Show the jobs, a job's files, or one file.", EXAMPLES)
+    made.add_argument("job", nargs="?", type=name, metavar="JOB")
+    made.add_argument("file", nargs="?", type=name, metavar="FILE")
+    made.add_argument("--tree", action="store_true", help="names and sizes only")
+    made.add_argument("--at", metavar="SHA", help="at this commit (default: the newest)")
+    return connected(made)
+
+
+def main(options: Namespace) -> int:
+    session = Session(options)
+    if options.file:
+        show_file(session)
+    elif options.job:
+        show_job(session)
+    else:
+        show_jobs(session)
+    return 0
+
+
+def show_jobs(session: Session) -> None:
+    answer = session.server.get("/v1/jobs")
+    if session.show(answer):
+        return
+    for job in answer["jobs"]:
+        session.screen.say(clean(str(job["id"])))
+    if not answer["jobs"]:
+        session.note("there are no jobs yet; make one with odin-push -c JOB FILE...")
+
+
+def show_job(session: Session) -> None:
+    answer = session.server.get(f"/v1/jobs/{job_path(session.options.job)}", at=session.options.at)
+    if session.show(answer):
+        return
+    files = files_of(answer["job"])
+    if session.options.tree:
+        rows = [[file["name"], str(file["size"])] for file in files]
+        session.screen.say("\n".join(session.screen.table(("file", "bytes"), rows, right="bytes")))
+        return
+    for number, file in enumerate(files):
+        heading = session.screen.paint(f"==> {clean(file['name'])} <==", "bold")
+        session.screen.say(("\n" if number else "") + heading)
+        write_text(session, body_of(session, file))
+
+
+def files_of(job: dict[str, Any]) -> list[dict[str, Any]]:
+    """``name``, ``size`` and, where the answer has it, ``content`` of each file."""
+    contents = {config["name"]: config["content"] for config in job.get("configs") or ()}
+    listed = job.get("files")
+    if listed is None:
+        listed = [{"name": "main.yml", "size": "-"}, *({"name": key, "size": size(contents[key])} for key in contents)]
+    return [{**file, "content": contents.get(file["name"])} for file in listed]
+
+
+def size(content: str) -> int:
+    return len(content.encode("utf-8", "surrogatepass"))
+
+
+def body_of(session: Session, file: dict[str, Any]) -> str:
+    if file["content"] is not None:
+        return str(file["content"])
+    try:
+        return fetched(session, file["name"]).decode()
+    except UnicodeDecodeError:
+        return f"(binary, {file['size']} bytes)"
+
+
+def fetched(session: Session, file: str) -> bytes:
+    path = f"/v1/jobs/{job_path(session.options.job)}/files/{quote(file, safe=b'/')}"
+    return session.server.ask(path, at=session.options.at).body
+
+
+def write_text(session: Session, text: str) -> None:
+    shown = clean_log(text, colour=session.screen.colour)
+    session.screen.write(shown if shown.endswith("\n") or not shown else shown + "\n")
+
+
+def show_file(session: Session) -> None:
+    """To a terminal as safe text, elsewhere the bytes as they are."""
+    body = fetched(session, session.options.file)
+    if session.options.json:
+        session.screen.json({"name": session.options.file, "content": body.decode("utf-8", "backslashreplace")})
+    elif session.screen.terminal:
+        write_text(session, body.decode("utf-8", "backslashreplace"))
+    else:
+        session.screen.stream.buffer.write(body)

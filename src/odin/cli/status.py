@@ -1,0 +1,137 @@
+"""``odin-status``: a pipeline, a task, or the recent pipelines."""
+
+from __future__ import annotations
+
+import time
+
+from odin.cli import pipelines
+from odin.cli.options import Parser, connected, name, positive
+from odin.cli.session import Session
+from odin.client.encoding import quote
+from odin.client.errors import NotFound, Usage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from typing import Any
+
+LIMIT = 20
+PAGE = 500  # the most that the API gives at once
+WATCH_S = 2.0
+
+EXAMPLES = (
+    ("", "the 20 newest pipelines"),
+    ("hello-ab12cd34", "one pipeline and its tasks"),
+    ("hello-ab12cd34--train", "one task"),
+    ("hello-ab12cd34 --watch", "redrawn until it ends"),
+    ("--job hello --limit 5 --columns id,outcome,duration", ""),
+)
+
+
+def parser(prog: str) -> Parser:
+    made = Parser(prog, "Show a pipeline and its tasks, one task, or the recent pipelines.", EXAMPLES)
+    made.add_argument("id", nargs="?", type=name, metavar="ID", help="a pipeline or a task; without it the recent ones")
+    made.add_argument("--watch", action="store_true", help="go on showing it until it ends")
+    made.add_argument("--limit", type=positive, default=LIMIT, metavar="N", help=f"how many (default: {LIMIT})")
+    made.add_argument("--all", action="store_true", help="all that there are")
+    made.add_argument("--job", metavar="JOB", help="only pipelines of this job")
+    made.add_argument("--user", metavar="NAME", help="only pipelines of this user")
+    made.add_argument("--columns", metavar="A,B", help=f"of {', '.join(('state', *pipelines.COLUMNS))}")
+    return connected(made)
+
+
+def main(options: Namespace) -> int:
+    columns = chosen(options.columns)
+    session = Session(options)
+    if options.id and options.watch and not options.json:
+        from odin.cli.live import watch
+
+        watch(session, options.id.partition("--")[0])
+        return 0
+    if options.watch and not options.json:
+        watch_recent(session, columns)
+    draw(session, columns)
+    return 0
+
+
+def draw(session: Session, columns: tuple[str, ...]) -> None:
+    identifier = session.options.id
+    if not identifier:
+        show_recent(session, columns)
+    elif "--" in identifier:
+        show_task(session, identifier)
+    else:
+        answer = one(session, identifier)
+        if not session.show(answer):
+            session.screen.say("\n".join(pipelines.full(session.screen, answer["pipeline"], time.time())))
+
+
+def one(session: Session, pipeline: str) -> dict[str, Any]:
+    return session.server.get(f"/v1/pipelines/{quote(pipeline)}")
+
+
+def show_task(session: Session, identifier: str) -> None:
+    pipeline, _, rest = identifier.partition("--")
+    tasks = one(session, pipeline)["pipeline"]["tasks"]
+    wanted = rest.partition("--")[0]
+    for task in tasks:
+        if task["name"] == wanted:
+            if not session.show({"task": task}):
+                session.screen.say("\n".join(pipelines.one_task(session.screen, task, time.time())))
+            return
+    from odin.cli.nearest import suggestion
+
+    near = suggestion(wanted, [task["name"] for task in tasks])
+    raise NotFound(f'pipeline "{pipeline}" has no task "{wanted}"{near}')
+
+
+def show_recent(session: Session, columns: tuple[str, ...]) -> None:
+    answer = recent(session)
+    if session.show(answer):
+        return
+    if answer["pipelines"]:
+        lines = pipelines.listed(session.screen, answer["pipelines"], columns, time.time())
+        session.screen.say("\n".join(lines))
+    else:
+        session.note(
+            "there are no pipelines yet; launch one with odin-run JOB" if unfiltered(session) else "none match"
+        )
+
+
+def unfiltered(session: Session) -> bool:
+    return not (session.options.job or session.options.user)
+
+
+def recent(session: Session) -> dict[str, Any]:
+    """The first page, or with ``--all`` every page as if they were one."""
+    options = session.options
+    wanted = None if options.all else options.limit
+    found: list[Any] = []
+    cursor = None
+    while True:
+        size = PAGE if wanted is None else min(PAGE, wanted - len(found))
+        answer = session.server.get("/v1/pipelines", limit=size, cursor=cursor, job=options.job, user=options.user)
+        found += answer["pipelines"]
+        cursor = answer.get("nextCursor")
+        if not cursor or (wanted is not None and len(found) >= wanted):
+            return {**answer, "pipelines": found}
+
+
+def watch_recent(session: Session, columns: tuple[str, ...]) -> None:
+    while True:
+        if session.screen.moves:
+            session.screen.write("\x1b[H\x1b[2J")
+        show_recent(session, columns)
+        session.screen.write("" if session.screen.moves else "\n")
+        time.sleep(WATCH_S)
+
+
+def chosen(columns: str | None) -> tuple[str, ...]:
+    names = tuple(columns.split(",")) if columns else pipelines.USUAL_COLUMNS
+    for column in names:
+        if column not in ("state", *pipelines.COLUMNS):
+            from odin.cli.nearest import suggestion
+
+            near = suggestion(column, pipelines.COLUMNS)
+            raise Usage(f'there is no column "{column}"{near}; there are state, {", ".join(pipelines.COLUMNS)}')
+    return names

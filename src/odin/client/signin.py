@@ -1,0 +1,110 @@
+"""Which token a request carries, and asking for the password when there is none that works.
+
+In this order: ``ODIN_TOKEN``; the file of ``--token`` or ``ODIN_TOKEN_FILE``; the store of this user. A token counts
+until the end that it names itself; then, or when the server refuses it, the password is asked for once.
+Source: cli.md.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from odin.client.address import Address
+from odin.client.errors import NotAllowed
+from odin.client.tokens import Token, TokenFile, TokenStore, Unsafe
+
+Asking = Callable[[str], str | None]  # a prompt -> the password; None when there is nobody to ask
+Authenticate = Callable[[str, str], str]  # user name, password -> token
+
+
+class SignIn:
+    """The signing in of one command at one server.
+
+    ``username`` and ``password`` are those given by flag or environment, None otherwise; ``fallback`` is the
+    machine's user. ``given`` is the token of ``ODIN_TOKEN``, ``file`` the one that ``--token`` names.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        store: TokenStore,
+        authenticate: Authenticate,
+        *,
+        ask: Asking,
+        fallback: str,
+        username: str | None = None,
+        password: str | None = None,
+        given: str | None = None,
+        file: TokenFile | None = None,
+    ) -> None:
+        self._address = address
+        self._store = store
+        self._authenticate = authenticate
+        self._ask = ask
+        self._fallback = fallback
+        self._username = username
+        self._password = password
+        self._given = given
+        self._file = file
+        self._expired = False
+
+    def kept(self) -> Token | None:
+        """A token that may still work, without asking anybody. Raises NotAllowed for a file that others can read."""
+        token = Token(self._given) if self._given else self._stored()
+        if token is None:
+            return None
+        if not self._given and self._somebody_elses(token):
+            return None
+        if not token.valid_at(time.time()):
+            self._expired = True
+            return None
+        return token
+
+    def obtain(self) -> Token:
+        """A token that may work; asks for the password when none is kept. Raises NotAllowed."""
+        return self.kept() or self.renew()
+
+    def renew(self, *, refused: bool = False) -> Token:
+        """Sign in with a password and keep the new token. Raises NotAllowed when there is none to be had.
+
+        ``refused`` says that the server did not take the token that looked valid.
+        """
+        if self._given:
+            state = "has expired" if self._expired else f"is not accepted by {self._address.url}"
+            raise NotAllowed(f"the token in ODIN_TOKEN {state}; unset it, or put one from odin-auth in it")
+        password = self._password if self._password is not None else self._ask("odin password: ")
+        if password is None:
+            raise NotAllowed(self._nobody(refused))
+        username = self._username or self._fallback
+        token = Token(self._authenticate(username, password), username)
+        self._keep(token)
+        return token
+
+    def _somebody_elses(self, token: Token) -> bool:
+        """``--username`` says who is meant, and the kept token is another user's."""
+        return bool(self._username and token.username) and self._username != token.username
+
+    def _nobody(self, refused: bool) -> str:
+        state = "your sign-in has expired" if self._expired or refused else "you are not signed in"
+        return (
+            f"{state} at {self._address.url}, and there is no terminal to ask for the password;"
+            " run odin-auth, or set ODIN_TOKEN or ODIN_PASSWORD"
+        )
+
+    def _stored(self) -> Token | None:
+        if self._file is None:
+            return self._store.read(self._address.url, usual=self._address.usual)
+        try:
+            return self._file.read()
+        except Unsafe as error:
+            raise NotAllowed(str(error)) from error
+
+    def _keep(self, token: Token) -> None:
+        if self._file is None:
+            self._store.write(self._address.url, token, usual=self._address.usual)
+            return
+        try:
+            self._file.write(token)
+        except OSError as error:
+            raise NotAllowed(f"{self._file.path} cannot be written: {error.strerror}") from error

@@ -1,0 +1,176 @@
+"""Tokens on this machine: one for each server, in a file that only its owner can read.
+
+``~/.config/odin/tokens.json`` holds ``{"<server's url>": {"token", "username"}}``. ``~/.odin.token`` holds the bare
+token of the usual server, for older clients. Files are made with ``O_EXCL`` and mode 0600 in a folder of mode 0700 and
+moved into place; one that others can read, or a link, is not used. Source: cli.md; reliability.md, A-73.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from binascii import Error as NotBase64
+from binascii import a2b_base64
+from collections.abc import Callable
+
+MARGIN_S = 5.0  # a token is over so long before its end, for the way to the server
+LONGEST = 1 << 20  # bytes of a token file
+
+
+class Token:
+    """A JWT as its holder can read it, unverified. ``expires_at`` and ``issued_at`` are POSIX seconds."""
+
+    __slots__ = ("expires_at", "issued_at", "text", "username")
+
+    def __init__(self, text: str, username: str = "") -> None:
+        claims = read_claims(text)
+        self.text = text
+        self.username = username or str(claims.get("sub") or "")
+        self.expires_at = moment(claims.get("exp"), float("inf"))
+        self.issued_at = moment(claims.get("iat"), 0.0)
+
+    @property
+    def ends(self) -> bool:
+        return self.expires_at != float("inf")
+
+    def valid_at(self, now: float) -> bool:
+        return now < self.expires_at - MARGIN_S
+
+
+def moment(value: object, fallback: float) -> float:
+    return float(value) if isinstance(value, int | float) else fallback
+
+
+def read_claims(text: str) -> dict[str, object]:
+    """What the token says of itself; empty when it is no JWT. Only the server can tell whether it is true."""
+    part = text.split(".")[1] if text.count(".") == 2 else ""
+    try:
+        claims = json.loads(a2b_base64(part.translate({45: "+", 95: "/"}) + "=" * (-len(part) % 4)))
+    except (NotBase64, ValueError):
+        return {}
+    return claims if isinstance(claims, dict) else {}
+
+
+class Unsafe(Exception):
+    """A file that may not be used; the text says which and why."""
+
+
+def read_private(path: str) -> str | None:
+    """The file's text, None if there is none. Raises Unsafe when someone else could read or write it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Unsafe(f"{path} cannot be read, or is a link ({(error.strerror or '').lower()})") from error
+    with os.fdopen(descriptor, "rb") as file:
+        facts = os.fstat(descriptor)
+        if not stat.S_ISREG(facts.st_mode) or facts.st_uid not in (os.getuid(), 0):
+            raise Unsafe(f"{path} is not a file of yours")
+        if facts.st_mode & 0o077:
+            raise Unsafe(f"other users can read {path}; chmod 600 {path}")
+        return file.read(LONGEST).decode("utf-8", "replace")
+
+
+def write_private(path: str, text: str) -> None:
+    """Put the text there in one step, readable by the owner alone whatever the umask."""
+    fresh = f"{path}.{os.urandom(6).hex()}"
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            os.fchmod(descriptor, 0o600)
+            file.write(text)
+        os.rename(fresh, path)
+    except BaseException:
+        os.unlink(fresh)
+        raise
+
+
+def no_warning(_text: str) -> None:
+    """For callers that have nobody to tell."""
+
+
+class TokenFile:
+    """One file that holds one bare token: ``--token FILE``, ``ODIN_TOKEN_FILE``, ``~/.odin.token``."""
+
+    def __init__(self, path: str) -> None:
+        self.path = os.path.expanduser(path)
+
+    def read(self) -> Token | None:
+        text = (read_private(self.path) or "").strip()
+        return Token(text) if text else None
+
+    def write(self, token: Token) -> None:
+        write_private(self.path, token.text + "\n")
+
+
+class TokenStore:
+    """The tokens of all servers. ``home`` is the user's; ``warn`` is told in a sentence what is not used, and why."""
+
+    def __init__(self, home: str, warn: Callable[[str], None] = no_warning) -> None:
+        self.folder = os.path.join(home, ".config", "odin")
+        self.path = os.path.join(self.folder, "tokens.json")
+        self.older = TokenFile(os.path.join(home, ".odin.token"))
+        self._warn = warn
+
+    def read(self, server: str, *, usual: bool) -> Token | None:
+        """The token that this server gave. ``usual`` servers may also use the older clients' file."""
+        found = self._all().get(server)
+        if isinstance(found, dict) and isinstance(found.get("token"), str):
+            return Token(found["token"], str(found.get("username") or ""))
+        if not usual:
+            return None
+        try:
+            return self.older.read()
+        except Unsafe as error:
+            self._warn(f"not used: {error}")
+            return None
+
+    def write(self, server: str, token: Token, *, usual: bool) -> None:
+        """Keep the token. A home that cannot be written is a warning: the command itself can go on."""
+        try:
+            with self._locked():
+                tokens = self._all()
+                tokens[server] = {"token": token.text, "username": token.username}
+                write_private(self.path, json.dumps(tokens, indent=1) + "\n")
+            if usual:
+                self.older.write(token)
+        except OSError as error:
+            self._warn(f"the token could not be kept in {self.path} ({(error.strerror or '').lower()})")
+
+    def _all(self) -> dict[str, object]:
+        try:
+            text = read_private(self.path)
+        except Unsafe as error:
+            self._warn(f"not used: {error}")
+            return {}
+        try:
+            tokens = json.loads(text or "{}")
+        except ValueError:
+            return {}
+        return tokens if isinstance(tokens, dict) else {}
+
+    def _locked(self) -> Lock:
+        os.makedirs(os.path.dirname(self.folder), exist_ok=True)
+        if not os.path.isdir(self.folder):
+            os.makedirs(self.folder, mode=0o700, exist_ok=True)
+        os.chmod(self.folder, 0o700)
+        return Lock(os.path.join(self.folder, "lock"))
+
+
+class Lock:
+    """Two commands that sign in at once keep both tokens."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._descriptor = -1
+
+    def __enter__(self) -> None:
+        import fcntl
+
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
