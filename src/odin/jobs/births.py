@@ -1,0 +1,61 @@
+"""Since when each job exists: the time of the commit that brought its main.yml.
+
+Found by following first parents, each commit once: what is known up to one tip is carried on to the next.
+"""
+
+from __future__ import annotations
+
+from threading import Lock
+from typing import Any
+
+from pygit2.enums import DeltaStatus
+
+from odin.jobs.objects import Git, commit_of
+from odin.jobs.values import MAIN
+from odin.model.ids import Sha
+
+
+class Births:
+    """Times in POSIX seconds, by job folder. Safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._tip: Sha | None = None
+        self._times: dict[str, float] = {}
+
+    def at(self, git: Git, tip: Sha) -> dict[str, float]:
+        """The jobs at that commit, each with its time. Meant for the branch's tip: a step back reads all again."""
+        with self._lock:
+            if tip != self._tip:
+                self._times = self._follow(git, tip)
+                self._tip = tip
+            return self._times
+
+    def _follow(self, git: Git, tip: Sha) -> dict[str, float]:
+        newer, known = self._since(git, tip)
+        times = dict(self._times) if known else {}
+        for commit in reversed(newer):
+            for delta in _changes(commit):
+                folder, slash, name = delta.new_file.path.rpartition("/")
+                if slash and name == MAIN and delta.status == DeltaStatus.ADDED:
+                    times[folder] = float(commit.commit_time)
+                elif slash and name == MAIN and delta.status == DeltaStatus.DELETED:
+                    times.pop(folder, None)
+        return times
+
+    def _since(self, git: Git, tip: Sha) -> tuple[list[Any], bool]:
+        """Commits newer than the known tip, newest first, and whether that tip was met."""
+        newer = []
+        commit = commit_of(git, tip)
+        while str(commit.id) != self._tip:
+            newer.append(commit)
+            if not commit.parents:
+                return newer, False
+            commit = commit.parents[0]
+        return newer, True
+
+
+def _changes(commit: Any) -> Any:
+    if not commit.parents:
+        return commit.tree.diff_to_tree(swap=True).deltas
+    return commit.parents[0].tree.diff_to_tree(commit.tree).deltas

@@ -1,0 +1,162 @@
+"""The bare repository's folder: made on first start, its settings, its hook, and what a dead server left in it.
+
+Whoever uses the repository (the server, the git programs it starts, their hooks) holds a shared lock on
+``odin.lock`` by an inherited descriptor. So a start that gets it alone knows that every lock file of git in
+there belongs to the dead. Source: reliability.md, F-64.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shlex
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pygit2
+from pygit2.enums import ConfigLevel, Option
+
+from odin.jobs.failures import translated
+from odin.jobs.folders import FOLDER, remove
+from odin.jobs.objects import Git
+from odin.jobs.refs import Branch
+from odin.jobs.values import MAX_PUSH_BYTES, ODIN, Author
+from odin.model.errors import InvalidInput
+
+HOOKS = "odin-hooks"
+LEFTOVERS = (
+    "*.lock",
+    "refs/**/*.lock",
+    "objects/??/tmp_obj_*",
+    "objects/pack/tmp_*",
+    "objects/incoming-*",
+    "objects/tmp_objdir-*",
+)
+SETTINGS = {
+    "core.fsync": "all",
+    "core.logAllRefUpdates": "false",
+    "core.protectHFS": "true",
+    "core.protectNTFS": "true",
+    "core.fsmonitor": "false",
+    "core.bigFileThreshold": "16m",
+    "gc.autoDetach": "false",
+    "http.getanyfile": "false",
+    "http.receivepack": "true",
+    "http.uploadpack": "true",
+    "pack.threads": "1",
+    "pack.windowMemory": "64m",
+    "receive.advertisePushOptions": "true",
+    "receive.denyDeletes": "true",
+    "receive.denyNonFastForwards": "true",
+    "receive.fsckObjects": "true",
+    "receive.maxInputSize": str(MAX_PUSH_BYTES),
+    "transfer.hideRefs": "refs/odin",
+}
+_once = threading.Lock()
+
+
+def configure() -> None:
+    """Make libgit2 durable and deaf to the settings of the user and the machine. For the whole process."""
+    with _once:
+        pygit2.option(Option.ENABLE_FSYNC_GITDIR, True)
+        # The folder is the operator's own choice, and volumes of containers often belong to another user.
+        pygit2.option(Option.SET_OWNER_VALIDATION, False)
+        for level in (ConfigLevel.SYSTEM, ConfigLevel.GLOBAL, ConfigLevel.XDG, ConfigLevel.PROGRAMDATA):
+            pygit2.settings.search_path[level] = ""
+
+
+def prepare(folder: Path, branch: str) -> int:
+    """Make the repository ready for use; returns the descriptor that keeps it owned. May be repeated.
+
+    Raises NoSpace, Unavailable, and InvalidInput where the folder holds another branch.
+    """
+    configure()
+    with translated(folder.parent):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with translated(folder):
+        owner = _own(folder)
+        try:
+            _make(folder, branch)
+        except BaseException:
+            os.close(owner)
+            raise
+    return owner
+
+
+def _own(folder: Path) -> int:
+    owner = os.open(folder / "odin.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pass
+    else:
+        _remove_leftovers(folder)
+    fcntl.flock(owner, fcntl.LOCK_SH)
+    return owner
+
+
+def _remove_leftovers(folder: Path) -> None:
+    for path in _leftovers(folder):
+        parent = os.open(path.parent, FOLDER)
+        try:
+            remove(path.name, parent)
+        finally:
+            os.close(parent)
+
+
+def _leftovers(folder: Path) -> Iterator[Path]:
+    for pattern in LEFTOVERS:
+        yield from (path for path in folder.glob(pattern) if path.name != "odin.lock")
+
+
+def _make(folder: Path, branch: str) -> None:
+    if not (folder / "HEAD").exists():
+        pygit2.init_repository(str(folder), bare=True, initial_head=branch)
+    git = pygit2.Repository(str(folder))
+    _write_settings(git, folder)
+    _write_hook(folder)
+    ref = Branch(folder, branch).ref
+    if git.references.get(ref) is None:
+        _begin(git, ref)
+
+
+def _write_settings(git: Git, folder: Path) -> None:
+    wanted = {**SETTINGS, "core.hooksPath": str(folder.absolute() / HOOKS)}
+    config = git.config
+    for name, value in wanted.items():
+        if name not in config or config[name] != value:
+            config[name] = value
+
+
+def _write_hook(folder: Path) -> None:
+    """git starts this before it accepts a push; it is the only program in the hooks' folder."""
+    hooks = folder / HOOKS
+    hooks.mkdir(mode=0o700, exist_ok=True)
+    script = f"#!/bin/sh\nexec {shlex.quote(sys.executable)} -I -m odin.jobs.receive\n".encode()
+    hook = hooks / "pre-receive"
+    if hook.exists() and hook.read_bytes() == script:
+        return
+    new = hooks / f"pre-receive.{os.getpid()}"
+    new.write_bytes(script)
+    new.chmod(0o700)
+    new.replace(hook)
+
+
+def _begin(git: Git, ref: str) -> None:
+    others = [name for name in git.references if name.startswith("refs/heads/")]
+    if others:
+        raise InvalidInput(f"the repository has no {ref}; it has {', '.join(others)}")
+    who = signature(ODIN)
+    first = git.create_commit(None, who, who, "Begin", git.TreeBuilder().write(), [])
+    try:
+        git.references.create(ref, first)
+    except pygit2.AlreadyExistsError:
+        return
+
+
+def signature(author: Author) -> pygit2.Signature:
+    """The author's line of a commit made now, in UTC."""
+    return pygit2.Signature(*author.line(), int(time.time()), 0)

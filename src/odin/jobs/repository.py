@@ -1,0 +1,336 @@
+"""The jobs repository: a bare git repository that every job is read from and every write is a commit to.
+
+No work tree and no index: commits are built from objects and the branch moves by compare-and-swap. Everything
+here may be called from any thread. Source: architecture.md, "Jobs"; api.md, "Jobs".
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pygit2
+
+from odin.jobs import home, refs, roundtrip
+from odin.jobs.births import Births
+from odin.jobs.checking import TreeCheck
+from odin.jobs.failures import translated
+from odin.jobs.mains import with_templates
+from odin.jobs.objects import Blob, Entry, Git, blob, blob_size, commit_of, find, sha_of, tree_of, walk
+from odin.jobs.refs import Branch
+from odin.jobs.remote import Remote
+from odin.jobs.values import MAIN, MAX_FILE_BYTES, Author, FileEntry, JobFolder, Written
+from odin.jobs.writer import Edit, Writer
+from odin.model import names
+from odin.model.errors import Conflict, InvalidInput, NotFound, TooLarge, ValidationFailed
+from odin.model.ids import JobPath, Sha
+from odin.model.job import Job
+
+SKELETON = b"# A job without tasks yet; job files are described in Odin's documentation.\ntasks: []\n"
+
+
+class Repository:
+    """Jobs at a commit, and commits that change them.
+
+    Where ``at`` is None the branch's tip is meant. A job may be named ``a/b`` or ``a__b``. Every method may raise
+    Unavailable (locked, damaged, remote away) and InvalidInput (a name that is not allowed, no full commit id).
+    """
+
+    def __init__(self, folder: Path, *, branch: str, remote: Remote | None, owner: int) -> None:
+        self.path = folder
+        self.owner = owner  # a descriptor that the git programs started here inherit; see home
+        self.remote = remote
+        self.branch = Branch(folder, branch)
+        self._births = Births()
+        self._writer = Writer(folder, self.branch, remote)
+        self._good_tree: str | None = None  # the last tree that passed whole
+        self._close = weakref.finalize(self, os.close, owner)
+
+    @classmethod
+    def open(cls, folder: Path, *, remote: str | None = None, branch: str = "main") -> Repository:
+        """The repository in ``folder``, made on first start, leftovers of dead writers removed.
+
+        ``remote`` is a URL (ssh, https, or a path) that may hold a user and password. A remote that is away does
+        not keep the repository from opening.
+        """
+        folder = folder.absolute()
+        upstream = Remote(folder, remote, Branch(folder, branch)) if remote else None
+        opened = cls(folder, branch=branch, remote=upstream, owner=home.prepare(folder, branch))
+        if upstream is not None:
+            upstream.owner = opened.owner
+            upstream.refresh(timeout_s=5.0)
+        return opened
+
+    def close(self) -> None:
+        """Give up the claim on the folder; may be repeated. Nothing else needs it."""
+        self._close()
+
+    def head(self) -> Sha:
+        with translated(self.path):
+            return self.branch.tip(self._git())
+
+    def jobs(self, query: str = "", at: Sha | None = None) -> list[JobPath]:
+        """Paths of the jobs whose path contains ``query``, sorted."""
+        with translated(self.path):
+            git = self._git()
+            return self._jobs(git, self._version(git, at), query)
+
+    def folder(self, job: str, at: Sha | None = None) -> JobFolder:
+        """The job's files and age. Raises NotFound with the nearest names."""
+        path = names.job_path(job)
+        with translated(self.path):
+            git = self._git()
+            version = self._version(git, at)
+            entry = self._job(git, version, path)
+            born = self._births.at(git, self.branch.tip(git)).get(path)
+            files = tuple(
+                FileEntry(name, blob_size(git, each.oid), each.mode == 0o100755)
+                for name, each in walk(git, entry.oid)
+                if each.is_file
+            )
+            return JobFolder(path, born or float(commit_of(git, version).commit_time), version, _sorted(files))
+
+    def read(self, job: str, file: str, at: Sha | None = None) -> bytes:
+        """The bytes of a job's file. Raises NotFound with the nearest names."""
+        path, file = names.job_path(job), names.file_path(file)
+        with translated(self.path):
+            git = self._git()
+            folder = self._job(git, self._version(git, at), path)
+            return _content(git, _file(git, folder, path, file), f"{path}/{file}")
+
+    def check(self, job: str, at: Sha | None = None) -> Job:
+        """The checked job: the whole tree of the commit, then its main.yml.
+
+        Raises ValidationFailed with every problem, NotFound with the nearest names.
+        """
+        path = names.job_path(job)
+        with translated(self.path):
+            git = self._git()
+            version = self._version(git, at)
+            folder = self._job(git, version, path)
+            self._check_tree(git, tree_of(git, version))
+            main = _file(git, folder, path, MAIN)
+            parsed = self._writer.mains.stored(git, path, main.oid)
+            return with_templates(parsed, git, folder.oid, f"{path}/")
+
+    def check_tree(self, at: Sha) -> None:
+        """Whether that commit may be checked out. Raises ValidationFailed with every problem."""
+        with translated(self.path):
+            git = self._git()
+            self._check_tree(git, tree_of(git, at))
+
+    def create(self, job: str, author: Author) -> Written:
+        """A new job: a main.yml with no tasks. Raises Conflict if it exists."""
+        path = names.job_path(job)
+
+        def plan(git: Git, tip: Sha) -> Edit:
+            if self._is_job(git, tip, path):
+                raise Conflict(f"the job {path} exists already")
+            return Edit({f"{path}/{MAIN}": self._blob(SKELETON)}, f"Create {path}")
+
+        version = self._writer.write(plan, author)
+        return Written(version, (f"{path}/{MAIN}",), (len(SKELETON),))
+
+    def write(
+        self,
+        job: str,
+        files: Mapping[str, bytes | None],
+        author: Author,
+        *,
+        create: bool = False,
+        draft: bool = False,
+        if_match: Sha | None = None,
+        message: str | None = None,
+    ) -> Written:
+        """Put files into a job (None deletes one) by one commit, all or nothing.
+
+        ``create`` makes the job where it is missing, with a main.yml if none is given. ``draft`` leaves the
+        check of the job out, never that of the tree. ``if_match`` is a commit since which the job must not have
+        changed, else Conflict. Raises NotFound, InvalidInput, TooLarge, ValidationFailed, NoSpace. A new file
+        that begins with ``#!`` becomes executable; others keep what they are.
+        """
+        path = names.job_path(job)
+        contents = _checked(path, files)
+        if not draft:
+            self._precheck(path, files)
+        blobs = {name: content if content is None else self._blob(content) for name, content in contents.items()}
+
+        def plan(git: Git, tip: Sha) -> Edit:
+            self._unchanged(git, tip, path, if_match)
+            placed = dict(blobs)
+            if not self._is_job(git, tip, path):
+                if not create:
+                    self._job(git, tip, path)
+                placed.setdefault(f"{path}/{MAIN}", self._blob(SKELETON))
+            self._deletions_exist(git, tip, path, files)
+            return Edit(placed, message or _summary(path, files))
+
+        version = self._writer.write(plan, author, draft=draft)
+        return Written(version, tuple(contents), tuple(len(content or b"") for content in contents.values()))
+
+    def save(
+        self,
+        job: str,
+        tasks: Sequence[Mapping[str, Any]] | None,
+        configs: Sequence[Mapping[str, Any]],
+        author: Author,
+        *,
+        if_match: Sha | None = None,
+    ) -> Written:
+        """Set a job's tasks (in camelCase, None leaves them) and text files beside its main.yml.
+
+        Only tasks that differ change in the file; comments, anchors and other keys stay, and so do files that
+        are not named. Raises as ``write`` does.
+        """
+        path = names.job_path(job)
+        others = _checked(path, _configs(configs))
+        blobs = {name: self._blob(content) for name, content in others.items() if content is not None}
+        main = f"{path}/{MAIN}"
+        sizes: dict[str, int] = {}
+
+        def plan(git: Git, tip: Sha) -> Edit:
+            self._unchanged(git, tip, path, if_match)
+            old = _content(git, _file(git, self._job(git, tip, path), path, MAIN), main)
+            new = old if tasks is None else roundtrip.with_tasks(old, tasks, file=main)
+            sizes[main] = len(new)
+            return Edit({**blobs, main: self._blob(new)}, f"Save {path}")
+
+        version = self._writer.write(plan, author)
+        sizes |= {name: len(content or b"") for name, content in others.items()}
+        return Written(version, tuple(sizes), tuple(sizes.values()))
+
+    def delete(self, job: str, author: Author) -> Written:
+        """Remove a job with all its files. Raises Conflict while other jobs lie in its folder."""
+        path = names.job_path(job)
+        gone: dict[str, Blob | None] = {}
+
+        def plan(git: Git, tip: Sha) -> Edit:
+            folder = self._job(git, tip, path)
+            nested = [each for each in self._jobs(git, tip) if each.startswith(f"{path}/")]
+            if nested:
+                raise Conflict(f"the folder of {path} holds other jobs; delete them first: {', '.join(nested)}")
+            gone.clear()
+            gone.update({f"{path}/{name}": None for name, _ in walk(git, folder.oid)})
+            return Edit(gone, f"Delete {path}")
+
+        version = self._writer.write(plan, author)
+        return Written(version, tuple(gone), (0,) * len(gone))
+
+    def refresh(self, timeout_s: float = 5.0) -> str | None:
+        """Fetch from the remote, if there is one; a sentence for people when that did not work."""
+        return self.remote.refresh(timeout_s) if self.remote is not None else None
+
+    def pin(self, version: Sha) -> None:
+        """Keep a commit whatever becomes of the branch; may be repeated. Raises NotFound."""
+        with translated(self.path):
+            refs.pin(self._git(), sha_of(version))
+
+    def unpin(self, version: Sha) -> None:
+        """Undo ``pin``; may be repeated."""
+        with translated(self.path):
+            refs.unpin(self._git(), sha_of(version))
+
+    def _git(self) -> Git:
+        return pygit2.Repository(str(self.path))
+
+    def _version(self, git: Git, at: Sha | None) -> Sha:
+        return self.branch.tip(git) if at is None else sha_of(at)
+
+    def _blob(self, content: bytes) -> Blob:
+        with translated(self.path):
+            oid = self._git().create_blob(content)
+        return Blob(str(oid), executable=content.startswith(b"#!"))
+
+    def _jobs(self, git: Git, version: Sha, query: str = "") -> list[JobPath]:
+        survey = self._writer.surveyor.survey(git, tree_of(git, version))
+        return sorted(JobPath(job) for job in survey.jobs if job and query in job)
+
+    def _is_job(self, git: Git, version: Sha, path: JobPath) -> bool:
+        main = find(git, tree_of(git, version), f"{path}/{MAIN}")
+        return main is not None and main.is_file
+
+    def _job(self, git: Git, version: Sha, path: JobPath) -> Entry:
+        """The folder of a job. Raises NotFound with the nearest names."""
+        folder = find(git, tree_of(git, version), path) if self._is_job(git, version, path) else None
+        if folder is None:
+            raise NotFound(f"no job {path}", near=names.nearest(path, self._jobs(git, version)))
+        self._writer.surveyor.survey(git, folder.oid)
+        return folder
+
+    def _check_tree(self, git: Git, tree: str) -> None:
+        if tree == self._good_tree:
+            return
+        check = TreeCheck(git, self._writer.surveyor).compare(tree, self._good_tree)
+        if check.problems:
+            raise ValidationFailed(str(check.problems[0]), problems=check.problems)
+        self._good_tree = tree
+
+    def _precheck(self, path: JobPath, files: Mapping[str, bytes | None]) -> None:
+        """Refuse a broken main.yml before anything is stored."""
+        for name, content in files.items():
+            folder, _, last = f"{path}/{name}".rpartition("/")
+            if last == MAIN and content is not None:
+                self._writer.mains.parse(folder, content)
+
+    def _unchanged(self, git: Git, tip: Sha, path: JobPath, since: Sha | None) -> None:
+        if since is None or since == tip:
+            return
+        then, now = (find(git, tree_of(git, version), path) for version in (since, tip))
+        if (then and then.oid) != (now and now.oid):
+            raise Conflict(f"the job {path} has changed since {since}; it is at {tip} now")
+
+    def _deletions_exist(self, git: Git, tip: Sha, path: JobPath, files: Mapping[str, bytes | None]) -> None:
+        gone = [name for name, content in files.items() if content is None]
+        if MAIN in gone:
+            raise Conflict(f"a job is nothing without its {MAIN}; delete the job {path} instead")
+        for name in gone:
+            _file(git, self._job(git, tip, path), path, name)
+
+
+def _sorted(files: tuple[FileEntry, ...]) -> tuple[FileEntry, ...]:
+    return tuple(sorted(files, key=lambda file: file.path))
+
+
+def _file(git: Git, folder: Entry, path: JobPath, file: str) -> Entry:
+    found = find(git, folder.oid, file)
+    if found is None or found.is_folder:
+        near = names.nearest(file, (name for name, _ in walk(git, folder.oid)))
+        raise NotFound(f"the job {path} has no file {file}", near=near)
+    if not found.is_file:
+        raise InvalidInput(f"{path}/{file} is no regular file")
+    return found
+
+
+def _content(git: Git, entry: Entry, path: str) -> bytes:
+    if (size := blob_size(git, entry.oid)) > MAX_FILE_BYTES:
+        raise TooLarge(f"{path} has {size} bytes; at most {MAX_FILE_BYTES} are allowed")
+    return blob(git, entry.oid)
+
+
+def _checked(path: JobPath, files: Mapping[str, bytes | None]) -> dict[str, bytes | None]:
+    """The files by their path in the repository. Raises InvalidInput and TooLarge."""
+    for name, content in files.items():
+        names.file_path(name)
+        if content is not None and len(content) > MAX_FILE_BYTES:
+            raise TooLarge(f"{path}/{name} has {len(content)} bytes; at most {MAX_FILE_BYTES} are allowed")
+    return {f"{path}/{name}": content for name, content in files.items()}
+
+
+def _configs(configs: Sequence[Mapping[str, Any]]) -> dict[str, bytes | None]:
+    files: dict[str, bytes | None] = {}
+    for config in configs:
+        name, content = config.get("name"), config.get("content")
+        if not isinstance(name, str) or not isinstance(content, str) or "/" in name or name == MAIN:
+            raise InvalidInput(f'a config has a "name" (of a file beside {MAIN}) and a "content", both texts')
+        files[name] = content.encode()
+    return files
+
+
+def _summary(path: JobPath, files: Mapping[str, bytes | None]) -> str:
+    verb = "Delete" if files and all(content is None for content in files.values()) else "Write"
+    listed = ", ".join(sorted(files))
+    what = f"{path}/{listed}" if len(files) == 1 else f"{path}: {listed}"
+    return f"{verb} {what}" if len(what) <= 72 else f"{verb} {len(files)} files of {path}"[:200]

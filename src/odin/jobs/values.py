@@ -1,0 +1,69 @@
+"""What the jobs room hands out and takes: authors, entries of a job's folder, the answer to a write, its limits."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+
+from odin.model.ids import JobPath, Sha
+
+MIB = 1024 * 1024
+MAX_FILE_BYTES = 10 * MIB
+MAX_ENTRIES = 100_000
+MAX_PATH_BYTES = 1024
+MAX_DEPTH = 32
+MAX_PUSH_BYTES = 256 * MIB
+MAIN = "main.yml"
+TEMPLATE_SUFFIX = ".jinja2"
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Whom a commit belongs to. ``name`` may be empty, then the user name stands for it."""
+
+    username: str
+    name: str = ""
+
+    def line(self) -> tuple[str, str]:
+        """Name and address as git keeps them: no character is left that could end the line or open another."""
+        username = _plain(self.username) or "unknown"
+        return _plain(self.name) or username, f"{username.replace(' ', '-')}@odin"
+
+
+ODIN = Author("odin", "Odin")
+
+
+def _plain(text: str) -> str:
+    kept = (c for c in text if c not in "<>" and not unicodedata.category(c).startswith("C"))
+    return "".join(kept).strip(" .,:;\"'\\")[:200]
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """A file of a job; ``path`` is relative to the job's folder, ``size`` in bytes."""
+
+    path: str
+    size: int
+    executable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class JobFolder:
+    """A job as it stands at ``version``. ``created_at`` is POSIX seconds; ``files`` are sorted by path."""
+
+    path: JobPath
+    created_at: float
+    version: Sha
+    files: tuple[FileEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a write left: the commit that holds it, and each file's path in the repository with its size.
+
+    A deleted file has size 0. Where the same bytes stood already, ``version`` is the commit that was there.
+    """
+
+    version: Sha
+    paths: tuple[str, ...]
+    sizes: tuple[int, ...]
