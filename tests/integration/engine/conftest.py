@@ -1,10 +1,9 @@
 import time
 
-import odin_testing.faults
 import pytest
-from builders import submission
-from odin_testing.place import FakePlace
 
+import odin_testing.faults
+from builders import submission
 from odin.engine.launches import Launches
 from odin.engine.layout import Layout
 from odin.engine.loop import Engine
@@ -12,6 +11,7 @@ from odin.model.commands import Submit
 from odin.store.database import Database
 from odin.store.migrate import bring_up_to_date
 from odin.store.queries import Queries
+from odin_testing.place import FakePlace
 
 DEADLINE_S = 60
 

@@ -5,17 +5,17 @@ import random
 import subprocess
 import time
 
-import odin_testing.faults
 import pytest
-from builders import spec, submission
-from odin_testing.place import FakePlace
 from sqlalchemy import text
 
+import odin_testing.faults
+from builders import spec, submission
 from odin.model.commands import Halt, Submit
 from odin.model.errors import Conflict, NoSpace, Unavailable
 from odin.model.job import Retries
 from odin.model.reports import Reason
 from odin.model.states import Stop
+from odin_testing.place import FakePlace
 
 LAYERS = [
     spec(f"l{layer}-{i}", *({f"l{layer - 1}-{(i * k) % 5}" for k in (1, 2)} if layer else ()))
@@ -84,7 +84,7 @@ def test_a_retry_waits_and_then_runs_as_a_new_attempt(house):
     view = house.final(house.submit(spec("a", retries=Retries(user=1), retry_delay_s=0.05)))
     assert view.outcome == "succeeded"
     assert house.place.starts == {"job-00000001--a": 1, "job-00000001--a--2": 1}
-    _, task, attempts = house.queries.task("job-00000001--a")
+    _, _, attempts = house.queries.task("job-00000001--a")
     assert [(each.number, each.exit_code) for each in attempts] == [(1, 1), (2, 0)]
 
 

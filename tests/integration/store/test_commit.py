@@ -3,11 +3,11 @@
 from itertools import count
 
 import pytest
-from builders import Sim, spec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
+from builders import Sim, spec
 from odin.model.job import Retries
 from odin.model.reports import Reason
 from odin.model.states import AttemptState, Stop, TaskStatus

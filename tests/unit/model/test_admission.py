@@ -1,7 +1,6 @@
 """Who may start next: CPUs, GPUs, turns between pipelines, and nobody waits for ever."""
 
 from builders import Sim, spec
-
 from odin.model.admission import MOST_PASSES, Pool
 
 

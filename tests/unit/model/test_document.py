@@ -325,3 +325,4 @@ def test_the_pure_loader_does_where_libyaml_is_missing(monkeypatch):
     assert values("a: [1, {b: &x c}, *x]") == {"a": [1, {"b": "c"}, "c"]}
     assert places("a: [1\nb: 2")[0][0] == 2
     assert places("[" * 2000) == [(1, 65)]
+    assert "not YAML" in problems('a: "\\Uffffffff"')[0].message

@@ -1,8 +1,8 @@
 """What happens to a pipeline: starting, failing, retrying, stopping, ending."""
 
 import pytest
-from builders import Sim, spec
 
+from builders import Sim, spec
 from odin.model.job import Retries
 from odin.model.reports import Back, Ended, Placed, Reason, Started
 from odin.model.states import Outcome, PipelineStatus, Stop

@@ -126,7 +126,7 @@ def test_f89_what_grows_too_large_by_expansion_is_refused_with_the_task():
 
 
 def found(text: str, **env: str) -> list[tuple[str, str | None, bool]]:
-    return [(stray.name, stray.near, stray.is_error) for stray in strays(text, env)]
+    return [(stray.name, stray.near, stray.off is not None) for stray in strays(text, env)]
 
 
 @pytest.mark.parametrize(
