@@ -16,7 +16,8 @@
 It needs Python 3.11 with pip, and git. Everything else goes into .venv, pinned by hash.
 """
 
-# ruff: noqa: S310, S606, UP036 - loopback only; becomes the server; says so on an older Python
+# ruff: noqa: S606, UP036 - becomes the server; says so on an older Python
+import difflib
 import hashlib
 import json
 import os
@@ -43,6 +44,7 @@ MADE = (".venv", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", "
 CODE = ["src", "testing/src", "tests", "examples", "benchmarks", "dev.py"]
 MODEL_AND_ENGINE = ["--cov=odin.model", "--cov=odin.engine", "--cov-branch", "--cov-fail-under=95"]
 READY_WITHIN_S = 60.0
+OPEN = urllib.request.build_opener(urllib.request.ProxyHandler({})).open  # no proxy to this machine itself
 
 
 def say(sentence):
@@ -254,7 +256,7 @@ def demo():
     finally:
         end(server)
         end_runner(folder / "data")
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
     say("stopped the server and its runner")
     return code
 
@@ -285,7 +287,7 @@ def wait_until_ready(server, url, log):
         if server.poll() is not None:
             stop(f"odin-serve ended with {server.returncode} and said:\n{log.read_text(errors='replace')}")
         try:
-            with urllib.request.urlopen(f"{url}/readyz", timeout=5):
+            with OPEN(f"{url}/readyz", timeout=5):
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.05)
@@ -314,7 +316,7 @@ def show(environment, *command, must=False):
 
 def newest(environment):
     """The newest pipeline as the API gives it; reading from this machine needs no token."""
-    with urllib.request.urlopen(f"{environment['ODIN_URL']}/v1/pipelines?limit=1", timeout=30) as answer:
+    with OPEN(f"{environment['ODIN_URL']}/v1/pipelines?limit=1", timeout=30) as answer:
         return json.load(answer)["pipelines"][0]
 
 
@@ -327,6 +329,13 @@ def keep_report(run):
     shutil.rmtree(kept, ignore_errors=True)
     shutil.copytree(found[0].parent, kept)
     return kept / found[0].name
+
+
+def remove(folder):
+    """Checkouts are read-only, folders too."""
+    for name, _, _ in os.walk(folder):
+        Path(name).chmod(0o700)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def end(process):
@@ -360,9 +369,12 @@ WORDS = {
 
 def main():
     word, rest = (sys.argv[1:2] or ["help"])[0], sys.argv[2:]
+    if word in ("help", "-h", "--help"):
+        sys.exit(print(__doc__))
     if word not in WORDS:
-        print(__doc__)
-        sys.exit(0 if word in ("help", "-h", "--help") else 2)
+        near = difflib.get_close_matches(word, WORDS, n=1)
+        say(f'there is no word "{word}"' + (f"; did you mean {near[0]}?" if near else "; python3 dev.py shows them"))
+        sys.exit(2)
     os.environ.setdefault("PYTHONUTF8", "1")
     try:
         sys.exit(WORDS[word](*rest))

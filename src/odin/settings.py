@@ -196,7 +196,7 @@ class Settings:
     jobs_remote: Annotated[str | None, Rule(text,
         "git repository that jobs are fetched from and pushed to", masked="password")] = field(repr=False)
     anonymous_read: Annotated[str, Rule(choice("on", "off", "auto"),
-        "reading without a token: on, off, or auto (on while the server listens on loopback alone)", "auto")]
+        "reading without a token: on, off, or auto (on while listening on loopback alone, behind no proxy)", "auto")]
     root_user: Annotated[str, Rule(username,
         "name of the first admin; read only while no user exists", _starter, shown="who starts the server")]
     root_pass: Annotated[str | None, Rule(text,
@@ -235,8 +235,10 @@ class Settings:
 
     @property
     def anonymous_reads(self) -> bool:
-        """Whether reading needs no token, ``auto`` decided."""
-        return self.loopback_only if self.anonymous_read == "auto" else self.anonymous_read == "on"
+        """Whether reading needs no token. Behind a proxy a loopback address says nothing about who asks."""
+        if self.anonymous_read == "auto":
+            return self.loopback_only and not self.trusted_proxies
+        return self.anonymous_read == "on"
 
 
 RULES: Mapping[str, Rule] = {

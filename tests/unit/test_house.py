@@ -202,6 +202,11 @@ def test_what_is_missing_is_named_with_the_line_that_brings_it(tmp_path):
     assert re.fullmatch(r"dev\.py: git.* missing: apt-get update && apt-get install -y git.*\n", done.stderr)
 
 
+def test_a_mistyped_word_gets_the_nearest_one():
+    done = subprocess.run([sys.executable, "dev.py", "tset"], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, 'dev.py: there is no word "tset"; did you mean test?\n')
+
+
 def test_each_due_row_of_the_catalogues_has_a_test():
     rows = runpy.run_path(str(ROOT / "tests/rows.py"))
     tests, catalogue = rows["covered"](), rows["catalogue"]()

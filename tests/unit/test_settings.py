@@ -208,6 +208,7 @@ def test_anonymous_reads_are_on_only_while_on_loopback():
     assert not settings(ODIN_HOST="0.0.0.0").anonymous_reads
     assert settings(ODIN_HOST="0.0.0.0", ODIN_ANONYMOUS_READ="on").anonymous_reads
     assert not settings(ODIN_ANONYMOUS_READ="off").anonymous_reads
+    assert not settings(ODIN_TRUSTED_PROXIES="127.0.0.1").anonymous_reads
 
 
 def test_the_table_is_described_whole_and_in_order():

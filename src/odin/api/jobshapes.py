@@ -38,9 +38,9 @@ class JobShapes:
         at = self._repository.head()
         return [self._at(path, at) for path in self._repository.jobs(query, at)]
 
-    def one(self, job: str) -> Shape:
-        """Raises NotFound with the nearest names."""
-        return self._at(job, self._repository.head())
+    def one(self, job: str, at: str | None = None) -> Shape:
+        """The job now, or at a commit. Raises NotFound with the nearest names, InvalidInput for no full commit id."""
+        return self._at(job, Sha(at) if at is not None else self._repository.head())
 
     def _at(self, job: str, at: Sha) -> Shape:
         key = (job, at)
@@ -66,6 +66,7 @@ class JobShapes:
             "creationTime": moment(folder.created_at),
             "tasks": tasks,
             "configs": list(self._configs(folder)),
+            "files": [{"name": file.path, "bytes": file.size} for file in folder.files],
         }
         return shape | {"problems": problems} if problems else shape
 

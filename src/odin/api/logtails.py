@@ -53,6 +53,8 @@ async def read_lines(logs: Logs, attempt: AttemptId, lines: int) -> Part:
 
 def _start_of(data: bytes, lines: int) -> int:
     """Where the last ``lines`` lines begin; 0 if there are not more."""
+    if not lines:
+        return len(data)
     at = len(data) - 1 if data.endswith(b"\n") else len(data)
     for _ in range(lines):
         at = data.rfind(b"\n", 0, at)

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import hmac
 import os
+import re
 import secrets
 import stat
 import time
@@ -29,6 +30,7 @@ HEADERS = frozenset({"alg", "typ", "kid"})
 CLAIMS = ["iss", "sub", "uid", "iat", "exp", "jti"]
 LONGEST = 8 * 1024
 SKEW_S = 30
+FORM = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 SECRET_BYTES = 32
 INVALID = "the token is not valid; sign in again"
 
@@ -72,18 +74,18 @@ class Tokens:
 
     def read(self, text: str) -> Token:
         """Raises NotSignedIn for all that this server did not sign for now."""
-        if len(text) > LONGEST or not text.isascii():
+        if len(text) > LONGEST or not FORM.fullmatch(text):
             raise NotSignedIn(INVALID)
         try:
             self._check_header(jwt.get_unverified_header(text))
             claims = jwt.decode(
                 text, self._secret, [ALGORITHM], issuer=self._issuer, leeway=SKEW_S, options={"require": CLAIMS}
             )
+            return self._token(claims)
         except jwt.ExpiredSignatureError as error:
             raise NotSignedIn("the token has expired; sign in again") from error
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
             raise NotSignedIn(INVALID) from error
-        return self._token(claims)
 
     def derive(self, purpose: str) -> bytes:
         """A key for another purpose, from which the secret cannot be found."""

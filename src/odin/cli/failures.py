@@ -30,8 +30,10 @@ def report(prog: str, error: Exception) -> int:
 
 
 def lines(error: ClientError) -> list[str]:
-    """The error itself, then ``file:line:column: message`` for each place it names."""
-    return [clean(str(error)), *(clean(place(problem)) for problem in error.problems)]
+    """The error itself, or if it only sums up places, ``file:line:column: message`` of each."""
+    places = [place(problem) for problem in error.problems]
+    summary = any(str(problem.get("message")) in str(error) for problem in error.problems)
+    return [clean(line) for line in (places if summary else [str(error), *places])]
 
 
 def place(problem: object) -> str:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 EXIT_CODES = {"succeeded": 0, "failed": 1, "cancelled": 7}
 NARROWEST = 40  # columns; below that, lines are printed instead of a picture
 SHOWN_FAILURES = 10
+QUIET = ("waiting", "queued")  # no line of their own, unless there is a reason
+REDRAW_S = 0.1
+AROUND_TASKS = 6  # lines of the picture that are not tasks: header, message, notes, table head
 
 
 class View:
@@ -61,7 +64,7 @@ class Lines:
     def changed(self, _view: View, tasks: list[Json]) -> None:
         now = time.time()
         for task in tasks:
-            if task["status"] != "waiting" or task.get("attempt"):
+            if task["status"] not in QUIET or task.get("reason"):
                 self._screen.write(self._line(task, now) + "\n")
 
     def _line(self, task: Json, now: float) -> str:
@@ -84,38 +87,45 @@ class Lines:
 
 
 class Picture:
-    """The table of tasks, drawn over itself."""
+    """The table of tasks, drawn over itself, at most ten times a second."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
         self._height = 0
+        self._drawn_at = 0.0
 
     def changed(self, view: View, _tasks: list[Json]) -> None:
-        self._draw(view, whole=False)
+        if time.monotonic() - self._drawn_at >= REDRAW_S:
+            self._draw(view)
 
     def tick(self, view: View) -> None:
-        self._draw(view, whole=False)
+        self._draw(view)
 
     def end(self, view: View) -> None:
-        self._draw(view, whole=True)
+        self._draw(view)
 
-    def _draw(self, view: View, *, whole: bool) -> None:
+    def _draw(self, view: View) -> None:
         if not view.pipeline:
             return
         columns, height = self._screen.size()
-        lines = pipelines.full(self._screen, view.whole(), time.time())
-        room = len(lines) if whole else height - 2
-        shown = fitted([cut(line, columns - 1) for line in lines], room)
+        lines = [cut(line, columns - 1) for line in picture(self._screen, view, height - 2)]
         up = f"\x1b[{self._height}F" if self._height else ""
-        self._screen.write(up + "\x1b[J" + "".join(line + "\n" for line in shown))
-        self._height = len(shown)
+        self._screen.write(up + "\x1b[J" + "".join(line + "\n" for line in lines))
+        self._height = len(lines)
+        self._drawn_at = time.monotonic()
 
 
-def fitted(lines: list[str], room: int) -> list[str]:
-    """As many lines as there is room for, and how many more there are."""
-    if len(lines) <= room:
-        return lines
-    return [*lines[: max(1, room - 1)], f"... and {len(lines) - room + 1} more tasks"]
+def picture(screen: Screen, view: View, room: int) -> list[str]:
+    """All tasks where they fit into ``room`` lines; else how many are in which state, and those that matter now."""
+    now = time.time()
+    if len(view.tasks) <= room - AROUND_TASKS:
+        return pipelines.full(screen, view.whole(), now)[:room]
+    statuses = [str(task["status"]) for task in view.tasks.values()]
+    counts = [f"{statuses.count(status)} {screen.state(status)}" for status in dict.fromkeys(statuses)]
+    active = [task for task in view.tasks.values() if task["status"] in ("executing", "failed")]
+    few = {**view.pipeline, "tasks": active[: max(0, room - AROUND_TASKS - 1)]}
+    header, *rest = pipelines.full(screen, few, now)
+    return [header, "  " + ", ".join(counts), *rest][:room]
 
 
 def cut(line: str, width: int) -> str:

@@ -44,8 +44,10 @@ def span(began: object, ended: object, now: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """``0.3s``, ``42s``, ``3m07s``, ``2h05m``, ``3d04h``."""
+    """``0.03s``, ``4.2s``, ``42s``, ``3m07s``, ``2h05m``, ``3d04h``."""
     seconds = max(0.0, seconds)
+    if seconds < 0.995:
+        return f"{seconds:.2f}s"
     if seconds < 9.95:
         return f"{seconds:.1f}s"
     whole = round(seconds)

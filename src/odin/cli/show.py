@@ -17,7 +17,7 @@ EXAMPLES = (
     ("hello", "all text files of a job"),
     ("hello --tree", "the names of its files"),
     ("hello main.yml", "one file, as it is"),
-    ("hello main.yml --at 3f2a9c1e", "as it was at a commit"),
+    ("hello --at aa86bac1cab5f50773c04059c8cd57b87319f9c3", "as it was at a commit"),
 )
 
 
@@ -26,7 +26,7 @@ def parser(prog: str) -> Parser:
     made.add_argument("job", nargs="?", type=name, metavar="JOB")
     made.add_argument("file", nargs="?", type=name, metavar="FILE")
     made.add_argument("--tree", action="store_true", help="names and sizes only")
-    made.add_argument("--at", metavar="SHA", help="at this commit (default: the newest)")
+    made.add_argument("--at", metavar="SHA", help="at this commit, all 40 digits (default: the newest)")
     return connected(made)
 
 
@@ -57,7 +57,7 @@ def show_job(session: Session) -> None:
         return
     files = files_of(answer["job"])
     if session.options.tree:
-        rows = [[file["name"], str(file["size"])] for file in files]
+        rows = [[file["name"], str(file["bytes"])] for file in files]
         session.screen.say("\n".join(session.screen.table(("file", "bytes"), rows, right="bytes")))
         return
     for number, file in enumerate(files):
@@ -67,16 +67,9 @@ def show_job(session: Session) -> None:
 
 
 def files_of(job: dict[str, Any]) -> list[dict[str, Any]]:
-    """``name``, ``size`` and, where the answer has it, ``content`` of each file."""
-    contents = {config["name"]: config["content"] for config in job.get("configs") or ()}
-    listed = job.get("files")
-    if listed is None:
-        listed = [{"name": "main.yml", "size": "-"}, *({"name": key, "size": size(contents[key])} for key in contents)]
-    return [{**file, "content": contents.get(file["name"])} for file in listed]
-
-
-def size(content: str) -> int:
-    return len(content.encode("utf-8", "surrogatepass"))
+    """``name``, ``bytes`` and, where the answer has it, ``content`` of each file."""
+    contents = {config["name"]: config["content"] for config in job["configs"]}
+    return [{**file, "content": contents.get(file["name"])} for file in job["files"]]
 
 
 def body_of(session: Session, file: dict[str, Any]) -> str:
@@ -85,7 +78,7 @@ def body_of(session: Session, file: dict[str, Any]) -> str:
     try:
         return fetched(session, file["name"]).decode()
     except UnicodeDecodeError:
-        return f"(binary, {file['size']} bytes)"
+        return f"(binary, {file['bytes']} bytes)"
 
 
 def fetched(session: Session, file: str) -> bytes:

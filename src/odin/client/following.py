@@ -67,7 +67,7 @@ class Patience:
 
 
 def pipeline_events(
-    server: Server, pipeline: str, *, notice: Callable[[str], None], tick_s: float = 1.0
+    server: Server, pipeline: str, *, notice: Callable[[str], None], tick_s: float = 0.5
 ) -> Iterator[tuple[str, Any] | None]:
     """``(event, REST object)`` of a pipeline up to its ``end``, over restarts of the server; None at every tick.
 

@@ -16,7 +16,11 @@ from typing import Any, Final, NoReturn
 
 import yaml
 
+from odin.model.core_schema import kind, resolve
 from odin.model.errors import Problem, ValidationFailed
+from odin.model.nodes import Map, Node, Place, Scalar, Seq, Step, plain, show_path
+
+__all__ = ["Document", "Map", "Node", "Place", "Scalar", "Seq", "Step", "load", "plain", "read", "show_path"]
 
 MAX_BYTES: Final = 1024 * 1024
 MAX_DEPTH: Final = 64
@@ -24,49 +28,9 @@ MAX_NODES: Final = 250_000
 MAX_PROBLEMS: Final = 100
 _TEXT_NODE: Final = 256  # characters of a text that count as one more node, so that aliases cannot multiply it
 
-Place = tuple[int, int]  # line and column, both from 1
-Step = str | int
-Value = str | int | float | bool | None
-
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG: Final = "tag:yaml.org,2002:"
 _FORBIDDEN: Final = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_LONGEST_INT: Final = 400  # digits; longer ones become a float, as int() is quadratic
-
-
-class Scalar:
-    """One value: ``value`` is what it means, ``text`` how it is written (without quotes)."""
-
-    __slots__ = ("place", "text", "value")
-
-    def __init__(self, value: Value, text: str, place: Place) -> None:
-        self.value = value
-        self.text = text
-        self.place = place
-
-
-class Seq(list["Node"]):
-    """A list of nodes; may stand in several places of the tree, where aliases name it."""
-
-    __slots__ = ("place",)
-
-    def __init__(self, place: Place) -> None:
-        super().__init__()
-        self.place = place
-
-
-class Map(dict[str, "Node"]):
-    """A mapping in the file's order; ``keys_at`` has the place of each key."""
-
-    __slots__ = ("keys_at", "place")
-
-    def __init__(self, place: Place) -> None:
-        super().__init__()
-        self.place = place
-        self.keys_at: dict[str, Place] = {}
-
-
-Node = Scalar | Seq | Map
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +49,8 @@ def read(text: bytes | str, *, file: str) -> Document:
         with closing(_events(checked)) as events:
             for event in events:
                 composer.take(event)
-    except yaml.MarkedYAMLError as error:
-        composer.refuse(_syntax(error, checked), _mark(error.problem_mark or error.context_mark))
-    except yaml.YAMLError as error:
-        composer.refuse(f"this is not YAML: {error}", (1, 1))
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the pure loader, of escapes beyond Unicode
+        composer.refuse(*_syntax(error, checked))
     root = composer.root if composer.root is not None else Scalar(None, "", (1, 1))
     return Document(root, tuple(composer.problems))
 
@@ -99,23 +61,6 @@ def load(text: bytes | str, *, file: str) -> Node:
     if document.problems:
         raise ValidationFailed(str(document.problems[0]), problems=document.problems)
     return document.root
-
-
-def plain(node: Node) -> Any:
-    """The node as plain lists, dicts and values, as JSON has them (recursion is bounded by ``MAX_DEPTH``)."""
-    if isinstance(node, Map):
-        return {key: plain(value) for key, value in node.items()}
-    if isinstance(node, Seq):
-        return [plain(value) for value in node]
-    value = node.value
-    finite = not isinstance(value, float) or abs(value) < float("inf")  # JSON has no nan and no infinity
-    return value if finite else node.text
-
-
-def show_path(steps: tuple[Step, ...] | list[Step]) -> str:
-    """A place in the tree, as people write it: ``tasks[2].depends``."""
-    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step[:80]}" for step in steps)
-    return path.removeprefix(".")
 
 
 def _events(text: str) -> Generator[Any, None, None]:
@@ -149,52 +94,17 @@ def _mark(mark: Any) -> Place:
     return (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
 
 
-def _syntax(error: yaml.MarkedYAMLError, text: str) -> str:
-    """libyaml's words in one sentence, with the remedy for the commonest mistake."""
-    line, _ = _mark(error.problem_mark)
-    lines = text.splitlines()
-    begun, _ = _mark(error.context_mark)
-    context = f"{error.context} (begun in line {begun})" if error.context and begun != line else error.context
-    said = ", ".join(part for part in (context, error.problem) if part)
-    written = lines[line - 1] if line <= len(lines) else ""
-    tab = "\t" in written[: len(written) - len(written.lstrip())]
-    return f"this is not YAML: {said}" + ("; indent with spaces, not with tabs" if tab else "")
-
-
-def _int(text: str) -> int | float:
-    return int(text) if len(text) <= _LONGEST_INT else float(text)
-
-
-def _float(text: str) -> float:
-    return float(text.replace(".inf", "inf").replace(".nan", "nan"))
-
-
-# The core schema: group name -> value. The order of the groups is that of the specification.
-_CORE: Final = re.compile(
-    r"(?P<null>null|Null|NULL|~|)|(?P<bool>true|True|TRUE|false|False|FALSE)|(?P<int>[-+]?[0-9]+)"
-    r"|(?P<oct>0o[0-7]+)|(?P<hex>0x[0-9a-fA-F]+)"
-    r"|(?P<float>[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?)"
-    r"|(?P<special>[-+]?\.(?:inf|Inf|INF)|\.nan|\.NaN|\.NAN)"
-)
-_MEANING: Final[dict[str, Callable[[str], Value]]] = {
-    "null": lambda _: None,
-    "bool": lambda text: text in ("true", "True", "TRUE"),
-    "int": _int,
-    "oct": lambda text: int(text[2:], 8),
-    "hex": lambda text: int(text, 16),
-    "float": _float,
-    "special": lambda text: _float(text.lower()),
-}
-_STARTS: Final = frozenset("0123456789+-.~nNtTfF")  # of every text that is not a string
-_KINDS: Final = {"null": "null", "bool": "bool", "int": "int", "oct": "int", "hex": "int"}
-
-
-def _resolve(text: str) -> Value:
-    """The value of a plain scalar."""
-    if text and text[0] not in _STARTS:
-        return text
-    found = _CORE.fullmatch(text)
-    return _MEANING[str(found.lastgroup)](text) if found else text
+def _syntax(error: Exception, text: str) -> tuple[str, Place]:
+    """libyaml's words in one sentence, with the remedy for the commonest mistake, and the place."""
+    begun, problem_mark = getattr(error, "context_mark", None), getattr(error, "problem_mark", None)
+    place = _mark(problem_mark or begun)
+    context = getattr(error, "context", None)
+    if context and begun and begun.line + 1 != place[0]:
+        context = f"{context} (begun in line {begun.line + 1})"
+    said = ", ".join(part for part in (context, getattr(error, "problem", None)) if part) or str(error)
+    written = text.splitlines()[place[0] - 1 : place[0]]
+    has_tab = any("\t" in line[: len(line) - len(line.lstrip())] for line in written)
+    return f"this is not YAML: {said}" + ("; indent with spaces, not with tabs" if has_tab else ""), place
 
 
 class _Anchor:
@@ -284,7 +194,7 @@ class _Composer:
         if "\0" in text:
             self.blame("the character NUL is not allowed", place)
         is_plain = event.implicit[0] and not event.style
-        node = Scalar(_resolve(text) if is_plain else text, text, place)
+        node = Scalar(resolve(text) if is_plain else text, text, place)
         if event.tag is not None:
             self._tagged(node, event.tag)
         size = 1 + len(text) // _TEXT_NODE
@@ -296,13 +206,12 @@ class _Composer:
     def _tagged(self, node: Scalar, tag: str) -> None:
         if tag in ("!", _TAG + "str"):
             return
-        found = _CORE.fullmatch(node.text)
-        kind = _KINDS.get(str(found.lastgroup), "float") if found else "str"
+        found = kind(node.text)
         wanted = tag.removeprefix(_TAG)
         if wanted not in ("null", "bool", "int", "float"):
             self._bad_tag(tag, node.place)
-        elif wanted == kind or (wanted, kind) == ("float", "int"):
-            value = _resolve(node.text)
+        elif wanted == found or (wanted, found) == ("float", "int"):
+            value = resolve(node.text)
             node.value = float(value) if wanted == "float" and value is not None else value
         else:
             self.blame(f'"{node.text[:80]}" is not what the tag !!{wanted} says; leave the tag out', node.place)

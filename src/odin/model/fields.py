@@ -13,8 +13,8 @@ from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from odin.model.document import Scalar
 from odin.model.job import Retries
+from odin.model.nodes import Scalar
 from odin.model.scalars import (
     Count,
     Cpu,

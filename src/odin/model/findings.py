@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from odin.model.document import Document, Map, Node, Place, Seq, Step, show_path
+from odin.model.document import Document
 from odin.model.errors import Problem, ValidationFailed
 from odin.model.fields import spellings
+from odin.model.nodes import Map, Node, Place, Seq, Step, show_path
 
 MOST: Final = 500  # problems of one file; an answer with more helps nobody
 

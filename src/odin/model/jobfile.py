@@ -12,7 +12,7 @@ from typing import Literal, cast
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from odin.model.document import Map, Node, Scalar, Seq, Step, read
+from odin.model.document import read
 from odin.model.fields import (
     AGAIN,
     SHAPES,
@@ -25,6 +25,7 @@ from odin.model.findings import Findings
 from odin.model.ids import JobPath
 from odin.model.job import Job
 from odin.model.names import nearest, one_off, shown
+from odin.model.nodes import Map, Node, Scalar, Seq, Step
 from odin.model.rules import Entry, check_graph, check_lengths, check_texts, not_yet, warnings
 from odin.model.scalars import name_fault, slug
 from odin.model.specs import spec
@@ -99,6 +100,8 @@ def _check_keys(root: Map, findings: Findings) -> set[str]:
 
 
 def _near(key: str, name: str) -> bool:
+    if abs(len(key) - len(name)) > 1:
+        return False
     folded = key.lower().replace("-", "_")
     return folded == name.lower() or one_off(folded, name) or folded.replace("_", "") == name.replace("_", "")
 

@@ -8,13 +8,13 @@ from itertools import islice
 from typing import Final
 
 from odin.model import variables
-from odin.model.document import Step
 from odin.model.errors import Problem
 from odin.model.fields import TaskFields
 from odin.model.findings import MOST, Findings
 from odin.model.graph import faults
 from odin.model.ids import LONGEST_ATTEMPT_SUFFIX, LONGEST_OBJECT, SUFFIX_LENGTH
 from odin.model.names import shown
+from odin.model.nodes import Step
 from odin.model.references import Reference, references
 from odin.model.specs import texts, unsupported
 
@@ -69,7 +69,7 @@ def check_texts(entries: Sequence[Entry], findings: Findings) -> None:
         for place, stray in _strays(entry):
             if findings.are_full:
                 return
-            if stray.is_error:
+            if stray.off:
                 findings.add(entry.at(*place), str(stray))
 
 

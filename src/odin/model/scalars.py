@@ -1,6 +1,6 @@
 """The kinds of value that a field of a job file takes: text, numbers, durations, names, one or a list.
 
-Each reads a node of ``odin.model.document`` and complains in words that hold the remedy. Where text is wanted,
+Each reads a node of ``odin.model.nodes`` and complains in words that hold the remedy. Where text is wanted,
 a scalar counts as it is written: ``1.10`` stays ``1.10``, ``true`` stays ``true``.
 """
 
@@ -14,10 +14,10 @@ from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from odin.model import quantities
-from odin.model.document import Map, Scalar, Seq, plain
 from odin.model.errors import InvalidInput
 from odin.model.ids import NAME
 from odin.model.names import nearest, shown
+from odin.model.nodes import Map, Scalar, Seq, plain
 
 T = TypeVar("T")
 

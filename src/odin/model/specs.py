@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from odin.model.document import Step
 from odin.model.fields import TaskFields
 from odin.model.job import Mount, Retries, TaskSpec
+from odin.model.nodes import Step
 
 _CLUSTER_VALUES = (
     "node_selector",

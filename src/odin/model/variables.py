@@ -37,17 +37,18 @@ _VARIABLE: Final = re.compile(r"\$(?:\$|([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-
 
 @dataclass(frozen=True, slots=True)
 class Stray:
-    """A name that is none of ours. ``is_error`` where it is one letter off one of them."""
+    """A name that is none of ours; ``off`` is the one of ours that it is one letter off."""
 
     name: str
-    near: str | None
-    is_error: bool
+    off: str | None
+
+    @property
+    def near(self) -> str | None:
+        return self.off or next(iter(nearest(self.name, NAMES, limit=1)), None)
 
     def __str__(self) -> str:
-        if self.is_error:
-            return (
-                f"${{{self.name}}} is no variable; did you mean ${{{self.near}}}? (a shell's own name: $${self.name})"
-            )
+        if self.off:
+            return f"${{{self.name}}} is no variable; did you mean ${{{self.off}}}? (a shell's own name: $${self.name})"
         hint = f"; did you mean ${{{self.near}}}?" if self.near else ""
         return f"${{{self.name}}} is not one of Odin's variables and stays as it is{hint}"
 
@@ -143,9 +144,4 @@ def strays(text: str, env: Mapping[str, str]) -> Iterator[Stray]:
     names = (found[1] or found[2] for found in _VARIABLE.finditer(text))
     for name in dict.fromkeys(names):
         if name and name not in NAMES and name not in env and not name.startswith("ODIN_"):
-            yield _stray(name)
-
-
-def _stray(name: str) -> Stray:
-    off = next((known for known in NAMES if one_off(name, known)), None)
-    return Stray(name, off or next(iter(nearest(name, NAMES, limit=1)), None), off is not None)
+            yield Stray(name, next((known for known in NAMES if one_off(name, known)), None))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from odin.model.document import Map, Node, Scalar, Seq, load, plain
+from odin.model.document import load
 from odin.model.fields import OPAQUE, SHAPES, JobFields, Shape, TaskFields, camel, snake
+from odin.model.nodes import Map, Node, Scalar, Seq, plain
 
 _SHAPES: Final[tuple[type[Shape], ...]] = (TaskFields, *dict.fromkeys(SHAPES.values()))
 _TEXTUAL: Final = OPAQUE | {"command", "args", "inputs", "depends", "name", "image"}

@@ -17,9 +17,12 @@ _passed: dict[str, int] = {}
 def _parse(text: str) -> dict[tuple[str, int], str]:
     plans: dict[tuple[str, int], str] = {}
     for item in filter(None, text.split(",")):
-        point, *rest = item.split(":")
-        count = int(rest[0]) if len(rest) == 2 else 1
-        plans[point, count] = rest[-1]
+        rest, _, action = item.rpartition(":")
+        point, _, count = rest.rpartition(":")
+        if count.isdigit():
+            plans[point, int(count)] = action
+        else:
+            plans[rest, 1] = action
     return plans
 
 
@@ -32,6 +35,11 @@ def plan(text: str) -> None:
         _passed.clear()
         _plans.clear()
         _plans.update(_parse(text))
+
+
+def passes(point: str) -> int:
+    """How often a point was passed since something was planned."""
+    return _passed.get(point, 0)
 
 
 def reach(point: str) -> None:

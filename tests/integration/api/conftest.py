@@ -9,7 +9,6 @@ import threading
 import time
 
 import pytest
-from odin_testing.place import FakePlace
 from starlette.testclient import TestClient
 
 from odin import settings as configuration
@@ -32,6 +31,7 @@ from odin.store.deletion import Deletions
 from odin.store.migrate import bring_up_to_date
 from odin.store.queries import Queries
 from odin.store.users import NewUser, Users
+from odin_testing.place import FakePlace
 
 DEADLINE_S = 60
 SECRET = b"s" * 32
@@ -120,8 +120,7 @@ class House:
     def push(self, job, *names, **files):
         """A job of tasks that each run after the one before."""
         tasks = [
-            {"name": name, "command": "true"} | ({"depends": names[i - 1]} if i else {})
-            for i, name in enumerate(names)
+            {"name": name, "command": "true"} | ({"depends": names[i - 1]} if i else {}) for i, name in enumerate(names)
         ]
         from odin.jobs.values import Author
 

@@ -93,17 +93,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def handle_any(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
-        seen = Request(
-            self.command, self.path, {key.lower(): value for key, value in self.headers.items()}, body
-        )
+        seen = Request(self.command, self.path, {key.lower(): value for key, value in self.headers.items()}, body)
         with self.server.lock:
             self.server.requests.append(seen)
             script = self.server.scripts.get(f"{self.command} {self.path}", [])
-            answer = script.pop(0) if len(script) > 1 else script[0] if script else problem(404, "there is no such thing")
+            answer = (
+                script.pop(0) if len(script) > 1 else script[0] if script else problem(404, "there is no such thing")
+            )
         self.close_connection = True
         answer(self)
 
-    do_GET = do_POST = do_PUT = do_DELETE = handle_any
+    do_GET = do_POST = do_PUT = do_DELETE = handle_any  # noqa: N815 - http.server's names
 
     def chunk(self, data: bytes) -> None:
         self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
@@ -196,7 +196,15 @@ class Shell:
 
     def environ(self, **more: str) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("ODIN_", "NO_COLOR", "LC_"))}
-        return {**kept, "HOME": str(self.home), "LOGNAME": "ana", "TERM": "xterm", "LANG": "C.UTF-8", **self.env, **more}
+        return {
+            **kept,
+            "HOME": str(self.home),
+            "LOGNAME": "ana",
+            "TERM": "xterm",
+            "LANG": "C.UTF-8",
+            **self.env,
+            **more,
+        }
 
     def argv(self, command: str, *arguments: str) -> list[str]:
         return [str(BIN / command), *arguments]

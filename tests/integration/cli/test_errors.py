@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from integration.cli.scripted import Scripted, Shell, body, dropped, problem
 
 COMMANDS = ("auth", "user", "create", "push", "show", "run", "status", "data", "events", "logs", "cancel", "cleanup")
@@ -22,7 +23,9 @@ def one_line(done: subprocess.CompletedProcess[str]) -> str:
     ("status", "code"),
     [(404, 3), (401, 4), (403, 4), (409, 6), (400, 8), (413, 8), (422, 8), (500, 9), (507, 9), (429, 9)],
 )
-def test_each_refusal_has_its_exit_code_and_the_servers_words(server: Scripted, shell: Shell, status: int, code: int) -> None:
+def test_each_refusal_has_its_exit_code_and_the_servers_words(
+    server: Scripted, shell: Shell, status: int, code: int
+) -> None:
     server.on("GET /v1/pipelines/hello-ab12cd34", problem(status, "the words of the server"))
     done = shell.run("odin-status", "hello-ab12cd34")
     assert done.returncode == code
@@ -56,7 +59,9 @@ def test_another_program_at_that_port_is_not_taken_for_odin(server: Scripted, sh
 
 
 def test_https_to_a_port_without_tls_says_so(server: Scripted, shell: Shell) -> None:
-    done = shell.run("odin-ping", "--scheme", "wss", "--host", "127.0.0.1", "--port", str(server.server_port), ODIN_URL="")
+    done = shell.run(
+        "odin-ping", "--scheme", "wss", "--host", "127.0.0.1", "--port", str(server.server_port), ODIN_URL=""
+    )
     assert done.returncode == 5
     assert "does not speak TLS" in one_line(done)
 
@@ -66,7 +71,13 @@ def test_every_place_of_refused_input_has_a_line(server: Scripted, shell: Shell,
     main.write_text("tasks: []\n")
     places = [
         {"path": "tasks[0].name", "message": "is missing", "file": "hello/main.yml", "line": 3, "column": 5},
-        {"path": "tasks[1].depends", "message": 'there is no task "fetsh"', "file": "hello/main.yml", "line": 9, "column": 14},
+        {
+            "path": "tasks[1].depends",
+            "message": 'there is no task "fetsh"',
+            "file": "hello/main.yml",
+            "line": 9,
+            "column": 14,
+        },
     ]
     server.on("POST /v1/jobs/hello/files", problem(422, "the job has 2 errors", errors=places))
     done = shell.run("odin-push", "hello", str(main), ODIN_TOKEN="x")
@@ -89,7 +100,9 @@ def test_a_mistyped_option_gets_the_nearest(shell: Shell) -> None:
     assert "did you mean --follow?" in one_line(done)
 
 
-@pytest.mark.parametrize("arguments", [["--port", "seventy"], ["--host", "http://me@x"], ["--scheme", "ftp"], ["--hots", "x"]])
+@pytest.mark.parametrize(
+    "arguments", [["--port", "seventy"], ["--host", "http://me@x"], ["--scheme", "ftp"], ["--hots", "x"]]
+)
 def test_a_setting_that_makes_no_sense_is_a_usage_error(shell: Shell, arguments: list[str]) -> None:
     done = shell.run("odin-ping", *arguments)
     assert done.returncode == 2

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pexpect
 import pytest
+
 from integration.cli.scripted import Scripted, Shell, body, problem, token
 
 LAUNCHED = body({"pipeline": {"id": "hello-ab12cd34", "name": "hello", "job": "hello"}})

@@ -1,5 +1,6 @@
 """The loop on a real database: commit before effect, answers after the commit, and starts after a crash."""
 
+import contextlib
 import os
 import random
 import subprocess
@@ -10,10 +11,10 @@ from sqlalchemy import text
 
 import odin_testing.faults
 from builders import spec, submission
-from odin.model.commands import Halt, Submit
-from odin.model.errors import Conflict, NoSpace, Unavailable
+from odin.model.commands import Halt, Submit, Tick
+from odin.model.errors import Conflict, NoSpace, NotFound, Unavailable
 from odin.model.job import Retries
-from odin.model.reports import Reason
+from odin.model.reports import Away, Back, Reason
 from odin.model.states import Stop
 from odin_testing.place import FakePlace
 
@@ -106,6 +107,7 @@ def test_f01_a_turn_that_fails_anywhere_loses_and_repeats_nothing(house, point, 
         view = house.final(each)
         assert view.outcome == "succeeded", [(task.name, task.status, task.reason) for task in view.tasks]
     assert set(house.place.starts.values()) == {1}
+    assert odin_testing.faults.passes(point) >= passes
 
 
 def house_submit_again(house):
@@ -246,3 +248,76 @@ def test_submissions_of_one_turn_are_one_commit(house):
     for n in range(50):
         assert house.final(f"job-{n:08d}").outcome == "succeeded"
     assert before == {}
+
+
+def test_a_place_that_goes_away_is_said_and_what_ran_goes_on_when_it_is_back(house, caplog):
+    house = house(FakePlace(plan=lambda _: None))
+    identity = house.submit(spec("a"), spec("b", "a"))
+    house.until(lambda: house.place.running)
+    house.place._say(Away("the runner is gone"))
+    house.until(lambda: house.engine.away == "the runner is gone")
+    assert "the runner is gone" in caplog.text
+    second = house.submit(spec("a"), id="job-00000002")
+    house.place.finish(f"{identity}--a", 0)
+    house.until(lambda: house.queries.pipeline(identity).tasks[0].status == "executed")
+    assert len(house.place.starts) == 1
+    house.place._say(Back((identity, "gone-00000001")))
+    house.until(lambda: len(house.place.running) == 2)
+    for attempt in (f"{identity}--b", f"{second}--a"):
+        house.place.finish(attempt, 0)
+    assert [house.final(each).outcome for each in (identity, second)] == ["succeeded", "succeeded"]
+    assert set(house.place.starts.values()) == {1}
+    assert "gone-00000001" in house.place.forgotten
+
+
+def test_an_engine_that_fails_again_and_again_says_so_and_stops(house):
+    house = house()
+    plans = ",".join(f"engine:events-taken:{n}:raise" for n in range(1, 50))
+    odin_testing.faults.plan(plans)
+    with pytest.raises(Unavailable, match="failed several times|had to restart"):
+        for number in range(100):
+            house.submit(spec("a"), id=f"job-{number:08d}")
+    house.until(lambda: house.engine.failure is not None or _poked(house))
+    with pytest.raises(Unavailable, match="failed several times in a row"):
+        house.submit(spec("a"))
+
+
+def _poked(house):
+    """Events keep coming; each fails."""
+    with contextlib.suppress(Unavailable):
+        house.engine.post(Tick())
+    return False
+
+
+def test_a_checkout_that_fails_fails_its_pipeline_with_the_reason(house):
+    house = house()
+
+    def full(_pipeline):
+        raise OSError(28, "No space left on device")
+
+    house.engine._build = full
+    view = house.final(house.submit(spec("a"), built=False))
+    assert view.error_message == "the checkout could not be made: No space left on device"
+
+    def gone(_pipeline):
+        raise NotFound("the commit is gone")
+
+    house.engine._build = gone
+    view = house.final(house.submit(spec("a"), built=False, id="job-00000002"))
+    assert (view.outcome, view.error_message) == ("failed", "the commit is gone")
+
+
+def test_a_pipeline_that_is_over_in_the_rows_is_forgotten_in_memory(house):
+    house = house(FakePlace(plan=lambda _: None))
+    identity = house.submit(spec("a"))
+    house.until(lambda: house.queries.pipeline(identity).tasks[0].status == "executing")
+    with house.database.writer() as connection:
+        connection.execute(text("UPDATE pipelines SET fence = 9, status = 'DONE', outcome = 'succeeded'"))
+    house.place.finish(f"{identity}--a", 0)
+    house.until(lambda: house.engine.in_flight == 0)
+
+
+def test_the_timer_of_a_pipeline_ends_it_without_any_other_event(house):
+    house = house(FakePlace(plan=lambda _: None))
+    view = house.final(house.submit(spec("a"), timeout_s=0.2))
+    assert (view.outcome, view.stop) == ("failed", "timeout")

@@ -204,7 +204,9 @@ def test_a101_a_task_inherits_three_descriptors_its_folder_and_no_core_file(mach
     assert stdin == "/dev/null"
     machine.shell("b", "ulimit -c; grep -E 'Sig(Ign|Blk)' /proc/self/status")
     machine.end("b")
-    assert machine.log("b").split() == [b"0", b"SigBlk:", b"0" * 16, b"SigIgn:", b"0" * 16]
+    core, _, blocked, _, ignored = machine.log("b").split()
+    assert (core, int(blocked, 16)) == (b"0", 0)
+    assert int(ignored, 16) & ~(3 << 31) == 0  # glibc keeps 32 and 33 for itself
 
 
 @pytest.mark.parametrize("linux", [{"cards": ("0", "1", "2")}], indirect=True)

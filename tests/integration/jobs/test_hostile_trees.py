@@ -1,5 +1,6 @@
 """Trees that no well-meaning program writes: refused at push, and harmless where they arrived unchecked."""
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -265,7 +266,7 @@ def test_a35_a_forced_push_is_refused(clone, repository: Repository, ann: Author
 def test_a35_a_push_over_the_limit_is_refused_and_leaves_nothing(clone, repository: Repository, git) -> None:
     git.inside(repository.path)("config", "receive.maxInputSize", str(1024 * 1024))
     before = repository.head()
-    (clone.folder / "noise").write_bytes(Path("/dev/urandom").open("rb").read(5 * 1024 * 1024))
+    (clone.folder / "noise").write_bytes(os.urandom(5 * 1024 * 1024))
     clone("add", "-A")
     clone("commit", "-q", "-m", "x")
     said = clone("push", "origin", "main", check=False)
@@ -275,11 +276,11 @@ def test_a35_a_push_over_the_limit_is_refused_and_leaves_nothing(clone, reposito
     assert sum(path.stat().st_size for path in repository.path.rglob("*") if path.is_file()) < 1024 * 1024
 
 
-def test_a35_a_file_that_unpacks_to_a_gigabyte_is_refused(clone, repository: Repository) -> None:
+def test_a35_a_file_that_unpacks_to_many_times_its_size_is_refused(clone, repository: Repository) -> None:
     with (clone.folder / "zeros").open("wb") as file:
-        file.truncate(1024 * 1024 * 1024)
+        file.truncate(300 * 1024 * 1024)
     clone("-c", "core.bigFileThreshold=1m", "-c", "core.compression=1", "add", "-A")
     clone("commit", "-q", "-m", "x")
     said = clone("-c", "core.bigFileThreshold=1m", "push", "origin", "main", check=False)
-    assert "zeros: the file has 1073741824 bytes" in said
+    assert "zeros: the file has 314572800 bytes" in said
     assert repository.jobs() == []

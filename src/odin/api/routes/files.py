@@ -49,9 +49,9 @@ routes = router()
 
 
 @routes.get("/v1/jobs/{job}/files/{file:path}")
-async def show_file(job: str, file: str, odin: Ctx) -> Response:
-    """The bytes of a file."""
-    content = await run_sync(odin.services.repository.read, job, file)
+async def show_file(job: str, file: str, odin: Ctx, at: str | None = None) -> Response:
+    """The bytes of a file, now or at a commit."""
+    content = await run_sync(odin.services.repository.read, job, file, Sha(at) if at is not None else None)
     if text_of(content) is not None:
         return Response(content, media_type="text/plain; charset=utf-8", headers=SANDBOX)
     name = quote(file.rpartition("/")[2], safe="")

@@ -74,8 +74,9 @@ async def list_jobs(odin: Ctx, q: str = "") -> Response:
 
 
 @routes.get("/v1/jobs/{job}")
-async def show_job(job: str, odin: Ctx) -> Response:
-    return answer({"job": await run_sync(odin.jobs.one, job)})
+async def show_job(job: str, odin: Ctx, at: str | None = None) -> Response:
+    """A job, now or at a commit."""
+    return answer({"job": await run_sync(odin.jobs.one, job, at)})
 
 
 @routes.post("/v1/jobs")
