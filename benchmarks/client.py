@@ -18,7 +18,7 @@ class Client:
 
     def __init__(self, port: int, token: str = "") -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-        self._token = token
+        self.token = token
 
     def close(self) -> None:
         self._connection.close()
@@ -34,8 +34,8 @@ class Client:
 
     def sign_in(self, username: str, password: str) -> str:
         given = json.dumps({"username": username, "password": password}).encode()
-        self._token = self.request("POST", "/v1/auth", given)["message"]
-        return self._token
+        self.token = self.request("POST", "/v1/auth", given)["message"]
+        return self.token
 
     def push(self, job: str, files: dict[str, str]) -> None:
         """Make a job or replace its files, one commit each."""
@@ -54,7 +54,10 @@ class Client:
         time.sleep(0.8 * usual_s)
         until = time.monotonic() + LONGEST_RUN_S
         while not self.request("GET", "/v1/pipelines", q=pipeline, outcome="succeeded", limit=1)["pipelines"]:
-            if time.monotonic() > until or self.request("GET", "/v1/pipelines", q=pipeline, outcome="failed")["pipelines"]:
+            if (
+                time.monotonic() > until
+                or self.request("GET", "/v1/pipelines", q=pipeline, outcome="failed")["pipelines"]
+            ):
                 raise RuntimeError(f"the pipeline {pipeline} did not succeed")
             time.sleep(POLL_S)
 
@@ -75,7 +78,7 @@ class Client:
             yield piece
 
     def _send(self, method: str, target: str, body: bytes | None) -> http.client.HTTPResponse:
-        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         if body is not None:
             headers["Content-Type"] = "application/json" if body[:1] == b"{" else "application/octet-stream"
         self._connection.request(method, target, body, headers)

@@ -7,8 +7,8 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +49,20 @@ def wait(process: subprocess.Popen[bytes]) -> float:
         raise
     process.returncode = os.waitstatus_to_exitcode(status)
     return usage.ru_utime + usage.ru_stime
+
+
+@contextmanager
+def child(command: Sequence[str], stdout: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """A process beside us, waited for at the end; killed if the block raises. Raises RuntimeError if it fails."""
+    process = subprocess.Popen(command, stdout=stdout, stdin=subprocess.DEVNULL)
+    try:
+        yield process
+        process.wait()
+    finally:
+        process.kill()
+        process.wait()
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}")
 
 
 def cpu_s(pid: int) -> float:

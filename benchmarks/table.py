@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ class Target:
         return next((word for word in ("goal", "first") if self._holds(value, getattr(self, word))), "no")
 
     def shown(self, limit: float) -> str:
+        if math.isinf(limit):
+            return "bounded"
         return f"{'≥' if self.at_least else '≤'} {number(limit)}"
 
     def _holds(self, value: float, limit: float) -> bool:
@@ -60,7 +63,9 @@ class Row:
         return self.target.verdict(self.value) if self.target else ""
 
     def cells(self) -> tuple[str, ...]:
-        limits = [self.target.shown(limit) for limit in (self.target.first, self.target.goal)] if self.target else ["", ""]
+        limits = (
+            [self.target.shown(limit) for limit in (self.target.first, self.target.goal)] if self.target else ["", ""]
+        )
         shown = {"goal": "goal", "first": "yes", "no": "NO", "": ""}[self.verdict]
         return (
             self.id,

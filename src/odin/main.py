@@ -121,7 +121,7 @@ class Server:
         configure(settings.log_level, settings.log_format)
         _private_folder(settings.data)
         self._shared_folder(settings.shared)
-        self._stack.callback(Holder(settings.data / "server.lock").release)
+        self._hold(settings.data / "server.lock", f"the data folder {settings.data}", "give this one another --data")
         from odin.api.server import listen
 
         sockets = listen(settings.host, settings.port)
@@ -131,6 +131,9 @@ class Server:
         with asyncio.Runner(loop_factory=_new_loop) as runner:
             runner.run(self._serve(rooms, sockets))
         return FAILED if rooms.engine.failure else STARTED
+
+    def _hold(self, lock: Path, what: str, remedy: str) -> None:
+        self._stack.callback(Holder(lock, what, remedy).release)
 
     def _shared_folder(self, path: Path) -> None:
         """Tasks of another user must be able to walk through it; what lies in it has its own modes."""
@@ -145,6 +148,8 @@ class Server:
             layout.runs.chmod(0o711)
         database = Database(settings.database_url)
         self._stack.callback(database.close)
+        lock, file = Path(f"{database.path}.lock"), f"the database {database.path}"
+        self._hold(lock, file, "give this one another --database")
         if bring_up_to_date(database):
             log.info("the database was brought to this version's schema")
         repository = Repository.open(settings.data / "jobs.git", remote=settings.jobs_remote)

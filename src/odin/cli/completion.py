@@ -33,12 +33,30 @@ _odin_dashed() {
 complete -o bashdefault -F _odin_dashed %s
 """
 
+# As a file _odin of $fpath it is called to complete; sourced, it only registers itself.
 ZSH = """
-_odin_dashed() {
-  words=(odin "${service#odin-}" "${(@)words[2,-1]}")
-  (( CURRENT += 1 ))
-  _shtab_odin
+_odin() {
+  local word
+  if [[ $service == odin-* ]]; then
+    word=${service#odin-}
+  elif (( CURRENT == 2 )); then
+    _shtab_odin_commands
+    return
+  else
+    shift words
+    (( CURRENT -= 1 ))
+    word=$words[1]
+  fi
+  local -a options
+  options=("${(@P)${:-_shtab_odin_${word}_options}}")
+  _arguments -s $options
 }
+
+if [[ $funcstack[1] == _odin ]]; then
+  _odin "$@"
+else
+  compdef _odin odin %s
+fi
 """
 
 
@@ -68,7 +86,9 @@ def whole() -> argparse.ArgumentParser:
     words = top.add_subparsers()
     for word, made in parsers().items():
         one = words.add_parser(word, help=COMMANDS[word], parents=[made], add_help=False, conflict_handler="resolve")
-        for action in one._actions:  # argparse offers no other way to its options
+        # argparse offers no other way to a parser's options; --x:KEY stands for any name, so it is none to complete
+        one._actions[:] = [action for action in one._actions if "--x:KEY" not in action.option_strings]
+        for action in one._actions:
             mark_files(action)
     return top
 
@@ -87,16 +107,12 @@ def bash() -> str:
 
 
 def zsh() -> str:
+    """shtab's tables of options under a function of ours, since its own completes one command's name only."""
     import shtab
 
-    script = str(shtab.complete(whole(), "zsh")).replace("#compdef odin\n", f"#compdef odin {' '.join(dashed())}\n", 1)
-    register = "  compdef _shtab_odin -N odin\n"
-    script = script.replace(register, f"{register}  compdef _odin_dashed {' '.join(dashed())}\n", 1)
-    script = script.replace(
-        '  _shtab_odin "$@"\n', '  [[ $service = odin-* ]] && _odin_dashed "$@" || _shtab_odin "$@"\n', 1
-    )
-    head, mark, tail = script.partition("typeset -A opt_args")
-    return head + ZSH.lstrip() + "\n" + mark + tail
+    names = " ".join(dashed())
+    tables, _, _ = str(shtab.complete(whole(), "zsh")).partition("\n_shtab_odin() {")
+    return tables.replace("#compdef odin\n", f"#compdef odin {names}\n", 1) + ZSH % names
 
 
 def fish() -> str:
@@ -118,7 +134,7 @@ def options_of(made: Parser) -> Iterator[str]:
     """The arguments of fish's ``complete`` for each option and each choice of a positional."""
     for action in made._actions:
         names = [f"-s {flag[1:]}" if len(flag) == 2 else f"-l {flag[2:]}" for flag in action.option_strings]
-        if not names and not action.choices:
+        if (not names and not action.choices) or "--x:KEY" in action.option_strings:
             continue
         choices = f"-a {quoted(' '.join(map(str, action.choices)))}" if action.choices else ""
         takes_value = "" if not action.option_strings or action.nargs == 0 else "-r"

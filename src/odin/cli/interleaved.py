@@ -16,19 +16,28 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+Making = Callable[[str, Callable[[str], None]], Follower]
 READERS = 16  # logs read at the same time; a task after that is read when another has ended
 
 
 class Interleaved:
-    """Reads each task from when it begins. ``follower`` makes the reader of one task."""
+    """Reads each task from when it begins. ``follower`` makes the reader of one task, which tells its notices."""
 
-    def __init__(self, session: Session, pipeline: str, follower: Callable[[str], Follower]) -> None:
+    def __init__(self, session: Session, pipeline: str, follower: Making) -> None:
         self._session = session
         self._pipeline = pipeline
         self._follower = follower
         self._printing = threading.Lock()
         self._waiting: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._fault: OSError | None = None
+        self._told: set[str] = set()
+
+    def notice(self, text: str) -> None:
+        """Many streams lose the same connection; that is said once."""
+        with self._printing:
+            if text not in self._told:
+                self._told.add(text)
+                self._session.note(text)
 
     def run(self) -> None:
         """Return when the pipeline has ended and all is printed. Raises OSError when the output is gone."""
@@ -49,7 +58,7 @@ class Interleaved:
 
     def _as_they_begin(self) -> Iterator[str]:
         seen = set()
-        for event in pipeline_events(self._session.server, self._pipeline, notice=self._session.note):
+        for event in pipeline_events(self._session.server, self._pipeline, notice=self.notice):
             self._check()
             for task in [] if event is None else tasks_of(*event):
                 if task.get("attempt") and task["id"] not in seen:
@@ -76,7 +85,7 @@ class Interleaved:
         name = screen.paint(f"{clean(task.partition('--')[2]):<12} | ", "cyan")
         text = LogText(colour=screen.colour)
         rest = ""
-        for piece in self._follower(task).pieces():
+        for piece in self._follower(task, self.notice).pieces():
             *lines, rest = (rest + text.feed(piece)).split("\n")
             self._print("".join(f"{name}{line}\n" for line in lines))
         rest += text.feed(b"", final=True)

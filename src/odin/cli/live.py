@@ -185,9 +185,9 @@ def conclude(screen: Screen, view: View) -> None:
     pipeline = view.pipeline
     took = span(pipeline.get("submitTime"), pipeline.get("completionTime"), time.time())
     screen.say(f"{clean(str(pipeline.get('id')))} {screen.state(pipelines.state(pipeline))} after {took}")
-    if pipeline.get("errorMessage"):
-        screen.say("  " + clean(str(pipeline["errorMessage"])))
     failed = [task for task in view.tasks.values() if task["status"] == "failed"]
+    if pipeline.get("errorMessage") and not failed:
+        screen.say("  " + clean(str(pipeline["errorMessage"])))
     for task in failed[:SHOWN_FAILURES]:
         reason = clean(str(task.get("reason") or f"exit code {task.get('exitCode')}"))
         screen.say(f"  {screen.paint(clean(str(task['name'])), 'red')}: {reason}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from odin.cli.options import Parser, connected, name, positive
 from odin.cli.session import Session
 from odin.cli.text import LogText, clean, clean_log
@@ -11,6 +13,7 @@ from odin.client.encoding import quote
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Callable
     from typing import Any
 
 EXAMPLES = (
@@ -101,7 +104,7 @@ def pipeline_of(session: Session, pipeline: str) -> dict[str, Any]:
 def follow_task(session: Session) -> None:
     text = LogText(colour=session.screen.colour)
     try:
-        for piece in follower(session, session.options.id).pieces():
+        for piece in follower(session, session.options.id, session.note).pieces():
             if session.options.raw:
                 write_bytes(session, piece)
             else:
@@ -116,12 +119,12 @@ def write_bytes(session: Session, piece: bytes) -> None:
     session.screen.stream.buffer.flush()
 
 
-def follower(session: Session, task_id: str) -> logs.Follower:
+def follower(session: Session, task_id: str, notice: Callable[[str], None]) -> logs.Follower:
     options = session.options
     return logs.Follower(
         session.server,
         task_id,
-        notice=session.note,
+        notice=notice,
         attempt=options.attempt,
         lines=options.lines,
         container=options.container,
@@ -132,6 +135,6 @@ def follow_pipeline(session: Session) -> None:
     from odin.cli.interleaved import Interleaved
 
     try:
-        Interleaved(session, session.options.id, lambda task: follower(session, task)).run()
+        Interleaved(session, session.options.id, partial(follower, session)).run()
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"stopped reading; {session.options.id} goes on") from None

@@ -27,11 +27,7 @@ class Launches:
         name = pipeline.attempt_id(task)
         env = {key: self._mapped(value) for key, value in spec.env.items()}
         own = {f"ODIN_{key}": value for key, value in values.items() if key != "TASK_IDS"}
-        env |= own | {
-            "ODIN_ATTEMPT": str(attempt.number),
-            "ODIN_TASK_IDS_FILE": str(self.layout.task_ids(pipeline.id)),
-            "ODIN_OUTPUTS": str(self.layout.outputs(pipeline.id, name)),
-        }
+        env |= own | self.layout.files(pipeline.id, name) | {"ODIN_ATTEMPT": str(attempt.number)}
         return TaskLaunch(
             attempt=name,
             fence=pipeline.fence,
@@ -46,17 +42,7 @@ class Launches:
 
     def values(self, pipeline: Pipeline, task: Task) -> dict[str, str]:
         """What the variables of job-files.md stand for in this task."""
-        layout = self.layout
-        values = {
-            "ROOT_PATH": str(layout.checkout(pipeline.version)),
-            "WORK_PATH": str(layout.work(pipeline.version, pipeline.job)),
-            "DATA_PATH": str(layout.runs),
-            "RUN_PATH": str(layout.run(pipeline.id)),
-            "TASK_PATH": str(layout.task(pipeline.id, task.spec.name)),
-            "PIPE_ID": str(pipeline.id),
-            "TASK_ID": task_id(pipeline.id, task.spec.name),
-            "TASK_NAME": task.spec.name,
-        }
+        values = self.layout.values(pipeline.id, pipeline.version, pipeline.job, task.spec.name)
         if _asks_for_ids(task.spec):
             values["TASK_IDS"] = ",".join(_ids(pipeline))
         return values

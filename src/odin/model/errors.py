@@ -50,9 +50,7 @@ class OdinError(Exception):
     problems: Sequence[Problem] = ()
     retry_after_s: int | None = None
 
-    def __init__(
-        self, detail: str, *, problems: Sequence[Problem] = (), retry_after_s: int | None = None
-    ) -> None:
+    def __init__(self, detail: str, *, problems: Sequence[Problem] = (), retry_after_s: int | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
         self.problems = tuple(problems)

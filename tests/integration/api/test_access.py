@@ -148,7 +148,8 @@ def test_a41_git_is_never_anonymous_and_pushing_needs_an_editor(make_house, iden
     house = make_house(flags={"anonymous_read": "on"})
     client = house.client()
     for (method, path), allowed in GIT.items():
-        answer = client.request(method, PATH + path, headers=headers_of(house, identity))
+        kind = {"Content-Type": f"application/x-{path[1:]}-request"} if method == "POST" else {}
+        answer = client.request(method, PATH + path, headers=headers_of(house, identity) | kind)
         expected = identity in allowed or identity == "basic"
         assert let_in(answer) == expected, (method, path, answer.status_code)
         if answer.status_code == 401:

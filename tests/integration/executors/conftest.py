@@ -22,7 +22,7 @@ from odin.executors.local import RUNNER_ENV, LocalExecutor
 from odin.executors.logs import log_path
 from odin.executors.protocol import Absent, Back, Ended, Report, Started, TaskLaunch
 
-DEADLINE_S = 60.0
+DEADLINE_S = 30.0
 PIPELINE = "test-abcd1234"
 
 

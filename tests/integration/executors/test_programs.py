@@ -36,14 +36,14 @@ def test_f88_a_path_through_a_file(machine):
 
 
 def test_f88_a_file_that_is_not_executable(machine):
-    path = _file(machine, "script", b"#!/bin/sh\n", 0o644)
+    path = _file(machine, "my-script", b"#!/bin/sh\n", 0o644)
     end = machine.run("a", path)
     assert (end.code, end.message) == (126, f"{path} is not executable (chmod +x may help)")
 
 
 def test_f88_a_file_in_path_that_is_not_executable(machine):
-    path = _file(machine, "script", b"#!/bin/sh\n", 0o644)
-    end = machine.run("a", "script", env={"PATH": f"/usr/bin:{machine.here}"})
+    path = _file(machine, "my-script", b"#!/bin/sh\n", 0o644)
+    end = machine.run("a", "my-script", env={"PATH": f"/usr/bin:{machine.here}"})
     assert (end.code, end.message) == (126, f"{path} is not executable (chmod +x may help)")
 
 
@@ -61,7 +61,7 @@ def test_f88_a_wrong_format(machine, content):
 
 
 def test_f88_an_interpreter_that_does_not_exist(machine):
-    path = _file(machine, "script", b"#! /no/such/python -u\n")
+    path = _file(machine, "my-script", b"#! /no/such/python -u\n")
     end = machine.run("a", path)
     assert (end.code, end.message) == (127, f"{path} cannot run: its interpreter /no/such/python does not exist")
 
@@ -108,9 +108,9 @@ def test_f88_an_unknown_user(linux):
 
 
 def test_a_relative_program_is_looked_for_in_the_working_folder(machine):
-    _file(machine, "script", b"#!/bin/sh\nexit 9\n")
-    assert machine.run("a", "./script").code == 9
-    assert machine.run("b", "script", env={"PATH": "."}).code == 9
+    _file(machine, "my-script", b"#!/bin/sh\nexit 9\n")
+    assert machine.run("a", "./my-script").code == 9
+    assert machine.run("b", "my-script", env={"PATH": "."}).code == 9
 
 
 HARMLESS = {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}
@@ -146,7 +146,7 @@ class TestTaskUser:
 
     @pytest.mark.parametrize("linux", [{"task_user": "nobody"}], indirect=True)
     def test_a105_tasks_run_as_the_other_user_with_no_way_back(self, nobody):
-        nobody.shell("a", "id -un; id -G; grep NoNewPrivs /proc/self/status; echo $HOME $USER; echo x > /dev/stdout")
+        nobody.shell("a", "id -un; id -G; grep NoNewPrivs /proc/self/status; echo $HOME $USER; echo x >> /dev/stdout")
         assert nobody.end("a").code == 0
         name, groups, _, no_way_back, identity, _ = nobody.log("a").decode().replace("\t", "\n").splitlines()
         assert (name, no_way_back, identity) == ("nobody", "1", "/nonexistent nobody")

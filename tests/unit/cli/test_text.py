@@ -59,8 +59,9 @@ def test_moments_are_read(moment: str | None, seconds: float | None) -> None:
 @pytest.mark.parametrize(
     ("seconds", "shown"),
     [
-        (-1, "0.0s"),
-        (0.04, "0.0s"),
+        (-1, "0.00s"),
+        (0.04, "0.04s"),
+        (0.996, "1.0s"),
         (9.94, "9.9s"),
         (9.96, "10s"),
         (59.6, "1m00s"),

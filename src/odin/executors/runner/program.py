@@ -11,7 +11,7 @@ NOT_EXECUTABLE = 126
 BUSY_MACHINE = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT)
 
 
-class CannotStart(Exception):  # noqa: N818 - a verdict on the task, not on us
+class CannotStart(Exception):
     """``code`` as shells have it: 127 what is not there, 126 what is there and cannot be run. None: refused."""
 
     def __init__(self, code: int | None, message: str) -> None:

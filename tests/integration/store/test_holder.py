@@ -1,0 +1,49 @@
+"""One server for a data folder, whatever became of the last one."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from odin.model.errors import Conflict
+from odin.store.holder import Holder
+
+HOLD = """
+import sys, pathlib
+from odin.store.holder import Holder
+held = Holder(pathlib.Path(sys.argv[1]), "the folder", "take another")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path / "lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_f15_a_second_holder_is_refused_and_told_who_has_it(tmp_path, holder):
+    said = f"the folder is in use by process {holder.pid} on {socket.gethostname()}; stop that server, or take another"
+    with pytest.raises(Conflict) as caught:
+        Holder(tmp_path / "lock", "the folder", "take another")
+    assert str(caught.value) == said
+
+
+def test_f15_the_lock_of_a_dead_holder_is_taken(tmp_path, holder):
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.wait()
+    Holder(tmp_path / "lock", "the folder", "take another").release()
+
+
+def test_f15_a_lock_that_was_released_is_taken(tmp_path):
+    Holder(tmp_path / "lock", "the folder", "take another").release()
+    Holder(tmp_path / "lock", "the folder", "take another").release()
