@@ -267,12 +267,17 @@ def _conclude(world: World, pipeline: Pipeline, task: Task, attempt: Attempt, no
         return
     why = explain(attempt)
     if attempt.stop in (Stop.CANCEL, Stop.CLEANUP):
-        forced = f" ({attempt.message})" if attempt.message else ""
-        _settle(world, pipeline, task, TaskStatus.TERMINATED, f"{pipeline.stop_message}{forced}", now, at=ended_at)
+        _settle(world, pipeline, task, TaskStatus.TERMINATED, _stopped_by(pipeline, task, attempt), now, at=ended_at)
     elif attempt.stop is Stop.TIMEOUT:
-        _fail(world, pipeline, task, pipeline.stop_message or task.reason or why, now, at=ended_at)
+        _fail(world, pipeline, task, _stopped_by(pipeline, task, attempt) or why, now, at=ended_at)
     elif not _retry(world, pipeline, task, attempt, why, now):
         _fail(world, pipeline, task, why, now, at=ended_at)
+
+
+def _stopped_by(pipeline: Pipeline, task: Task, attempt: Attempt) -> str | None:
+    """Who or what stopped the attempt; its place repeats that and adds whether force was needed."""
+    carried_out = attempt.message if attempt.reason in (Reason.STOPPED, Reason.VOID) else ""
+    return carried_out or pipeline.stop_message or task.reason
 
 
 def _retry(world: World, pipeline: Pipeline, task: Task, attempt: Attempt, why: str, now: float) -> bool:

@@ -292,6 +292,17 @@ def test_a_cancel_terminates_what_has_not_begun_and_stops_what_runs():
     assert (pipeline.status, pipeline.outcome) == (PipelineStatus.TERMINATED, Outcome.CANCELLED)
 
 
+def test_f80_a_task_that_had_to_be_killed_says_so():
+    sim = Sim()
+    sim.submit(spec("a"), spec("b"))
+    sim.start("a", "b")
+    sim.halt()
+    sim.end("a", 137, Reason.STOPPED, "cancelled by ada; it did not end within 30 s of SIGTERM and was killed")
+    sim.end("b", 3)
+    assert sim.task("a").reason == "cancelled by ada; it did not end within 30 s of SIGTERM and was killed"
+    assert sim.task("b").reason == "cancelled by ada"
+
+
 def test_a_task_that_ends_well_while_it_is_cancelled_has_executed():
     sim = Sim()
     sim.submit(spec("a"))
