@@ -6,6 +6,7 @@ import re
 import sys
 from datetime import datetime
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -116,7 +117,7 @@ NOT_STARTED = {
     "/no/such/program": (127, "/no/such/program"),
     "/etc/hostname": (126, "/etc/hostname"),
     "/etc": (126, "is a folder"),
-    "${WORK_PATH}/plain.sh": (126, "not executable"),
+    "${WORK_PATH}/plain.txt": (126, "not executable"),
     "${WORK_PATH}/main.yml/x": (127, "main.yml/x"),
 }
 
@@ -125,7 +126,7 @@ NOT_STARTED = {
 def test_f88_a_command_that_cannot_be_started_fails_its_task_and_says_why(odin, program):
     code, words = NOT_STARTED[program]
     api = odin.api()
-    api.push("unstartable", job({"name": "x", "command": program}), **{"plain.sh": "#!/bin/sh\n"})
+    api.push("unstartable", job({"name": "x", "command": program}), **{"plain.txt": "text"})
     failed = api.finished(api.launch("unstartable"))["tasks"]["x"]
     assert (failed["status"], failed["exitCode"], failed["attempt"]) == ("failed", code, 1)
     assert words in failed["reason"]
@@ -190,7 +191,7 @@ def test_f85_a_task_ends_with_its_main_process_not_with_its_output(odin):
 
 def test_f92_none_of_many_tasks_that_end_at_once_is_lost(odin):
     layers = [[{"name": f"t{layer}x{n}", "command": "true"} for n in range(100)] for layer in range(3)]
-    for before, after in zip(layers, layers[1:], strict=False):
+    for before, after in pairwise(layers):
         for one in after:
             one["depends"] = [before[0]["name"]]
     done = run(odin, "many", job(*(one for layer in layers for one in layer)))

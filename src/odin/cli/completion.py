@@ -112,7 +112,9 @@ def zsh() -> str:
 
     names = " ".join(dashed())
     tables, _, _ = str(shtab.complete(whole(), "zsh")).partition("\n_shtab_odin() {")
-    return tables.replace("#compdef odin\n", f"#compdef odin {names}\n", 1) + ZSH % names
+    # A positional that nothing can complete would keep zsh from inserting the only option that fits.
+    lines = [line for line in tables.split("\n") if not (line.startswith(('  ":', '  "(*)')) and line.endswith(':"'))]
+    return "\n".join(lines).replace("#compdef odin\n", f"#compdef odin {names}\n", 1) + ZSH % names
 
 
 def fish() -> str:

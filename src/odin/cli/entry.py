@@ -1,7 +1,6 @@
 """Where ``odin`` and each ``odin-<word>`` begin: find the word's module, run it, make errors a line and a code."""
 
-from __future__ import annotations
-
+import io
 import sys
 
 INTERRUPTED = 130
@@ -88,9 +87,11 @@ def run_word(word: str, prog: str, argv: list[str]) -> int:
     return code
 
 
-def guarded(prog: str, action: Action) -> int:
+def guarded(prog: str, action: "Action") -> int:
     """Run ``action``; whatever goes wrong ends in one line on standard error and a documented exit code."""
     try:
+        if isinstance(sys.stdout, io.TextIOWrapper):  # a locale that lacks a letter shows it escaped
+            sys.stdout.reconfigure(errors="backslashreplace")
         code = action()
         sys.stdout.flush()
         return code

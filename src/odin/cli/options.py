@@ -54,6 +54,15 @@ class Parser(argparse.ArgumentParser):
             self.epilog += "\n\n" + ENVIRONMENT
         return super().format_help()
 
+    def parse_args(self, argv: Sequence[str]) -> argparse.Namespace:  # type: ignore[override]
+        """An unknown option is named before its value can be taken for something else."""
+        for item in argv:
+            if item == "--":
+                break
+            if item.startswith("--") and item.partition("=")[0] not in self._option_string_actions:
+                self.error(f"unrecognized arguments: {item}")
+        return super().parse_args(argv)
+
     def _shown_positionals(self) -> list[str]:
         shapes = {None: "{}", "?": "[{}]", "+": "{}..."}
         return [

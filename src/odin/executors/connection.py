@@ -66,6 +66,9 @@ class Connector:
         if self._thread is not None:
             self._thread.join()
 
+    def command(self) -> list[str]:
+        return runner_command(self.data, *self.options)
+
     def _run(self) -> None:
         pause_s = FIRST_PAUSE_S
         while not self._stopped.is_set():
@@ -113,7 +116,7 @@ class Connector:
         messages = os.open(folder / "messages.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             done = subprocess.run(
-                runner_command(self.data, *self.options),
+                self.command(),
                 stdin=subprocess.DEVNULL,
                 stdout=messages,
                 stderr=messages,

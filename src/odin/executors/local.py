@@ -141,6 +141,10 @@ class LocalExecutor:
         ready, self._ready = self._ready, []
         return ready
 
+    def upgrade(self) -> None:
+        """Have the runner go on with this version's code: same process, same children. ``Away`` and ``Back`` follow."""
+        self._send({"op": "upgrade", "argv": self._connector.command()})
+
     # Messages
 
     def _hello(self) -> Mapping[str, Any]:
@@ -238,6 +242,8 @@ class LocalExecutor:
         self._sock, self.runner = arrival.sock, arrival.hello
         self._told_away = False
         self._selector.register(self._sock, selectors.EVENT_READ)
+        if self.runner["version"] != odin.__version__:
+            self.upgrade()
         self._ready.append(Back(tuple(arrival.hello["pipelines"])))
         self._read(arrival.rest)
 

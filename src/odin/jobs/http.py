@@ -47,7 +47,7 @@ class Call:
         return MAX_PUSH_BYTES + MIB if self.service == "git-receive-pack" else MAX_FETCH_BYTES
 
 
-class Refused(Exception):  # noqa: N818  an answer, not a failure
+class Refused(Exception):
     """The request is none of the three; ``status`` and a sentence."""
 
     def __init__(self, status: int, sentence: str) -> None:

@@ -25,6 +25,7 @@ FOLDER = 0o040000
 LINK = 0o120000
 SUBMODULE = 0o160000
 MAX_TREE_BYTES = 32 * MIB
+ATTEMPTS = 5
 FULL_SHA = re.compile(r"[0-9a-f]{40}")
 NO_SHA = Sha("0" * 40)
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
@@ -136,6 +137,24 @@ def blob_size(git: Git, oid: str) -> int:
 
 def blob(git: Git, oid: str) -> bytes:
     return bytes(git.odb.read(pygit2.Oid(hex=oid))[1])
+
+
+def store(git: Git, content: bytes) -> str:
+    """Write a blob; returns its id once it is there.
+
+    git's garbage collection can remove the folder that an object is just being renamed into, and libgit2 then
+    fails, or does not notice. Raises OSError.
+    """
+    for attempt in range(ATTEMPTS):
+        try:
+            oid = git.create_blob(content)
+        except (pygit2.GitError, OSError):
+            if attempt == ATTEMPTS - 1:
+                raise
+        else:
+            if git.odb.exists(oid):
+                return str(oid)
+    raise OSError("the repository did not keep an object")
 
 
 @dataclass(frozen=True, slots=True)

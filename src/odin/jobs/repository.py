@@ -19,7 +19,7 @@ from odin.jobs.births import Births
 from odin.jobs.checking import TreeCheck
 from odin.jobs.failures import translated
 from odin.jobs.mains import with_templates
-from odin.jobs.objects import Blob, Entry, Git, blob, blob_size, commit_of, find, sha_of, tree_of, walk
+from odin.jobs.objects import Blob, Entry, Git, blob, blob_size, commit_of, find, sha_of, store, tree_of, walk
 from odin.jobs.refs import Branch
 from odin.jobs.remote import Remote
 from odin.jobs.values import MAIN, MAX_FILE_BYTES, Author, FileEntry, JobFolder, Written
@@ -241,8 +241,8 @@ class Repository:
 
     def _blob(self, content: bytes) -> Blob:
         with translated(self.path):
-            oid = self._git().create_blob(content)
-        return Blob(str(oid), executable=content.startswith(b"#!"))
+            oid = store(self._git(), content)
+        return Blob(oid, executable=content.startswith(b"#!"))
 
     def _jobs(self, git: Git, version: Sha, query: str = "") -> list[JobPath]:
         survey = self._writer.surveyor.survey(git, tree_of(git, version))

@@ -16,10 +16,10 @@ import pygit2
 
 from odin.faults import reach
 from odin.jobs.checking import TreeCheck
-from odin.jobs.failures import translated
+from odin.jobs.failures import is_full, translated
 from odin.jobs.home import signature
 from odin.jobs.mains import Mains
-from odin.jobs.objects import Blob, Git, edit, tree_of
+from odin.jobs.objects import ATTEMPTS, Blob, Git, edit, tree_of
 from odin.jobs.refs import Branch, raced
 from odin.jobs.survey import Surveyor
 from odin.jobs.values import Author
@@ -35,6 +35,9 @@ class Edit:
 
     files: dict[str, Blob | None]
     message: str
+
+
+Plan = Callable[[Git, Sha], Edit]
 
 
 class Upstream(Protocol):
@@ -58,7 +61,7 @@ class Writer:
         self.surveyor = Surveyor()
         self.mains = Mains()
 
-    def write(self, plan: Callable[[Git, Sha], Edit], author: Author, *, draft: bool = False) -> Sha:
+    def write(self, plan: Plan, author: Author, *, draft: bool = False) -> Sha:
         """Commit what ``plan`` makes of the tip; returns the commit, or the tip where nothing would change.
 
         ``plan`` may be called several times. Raises what it raises, InvalidInput or TooLarge for the tree,
@@ -66,18 +69,29 @@ class Writer:
         """
         with self._turn, translated(self._folder):
             git = pygit2.Repository(str(self._folder))
-            for _ in range(APPLICATIONS):
-                tip = self._branch.tip(git)
-                change = plan(git, tip)
-                known = tree_of(git, tip)
-                tree = edit(git, known, change.files)
-                if tree == known:
-                    return tip
-                self._check(git, tree, known, draft=draft)
-                commit = self._commit(git, tree, tip, author, change.message)
-                if self._land(git, tip, commit):
-                    return commit
+            for number in range(APPLICATIONS):
+                try:
+                    landed = self._apply(git, plan, author, draft=draft)
+                except (pygit2.GitError, OSError):
+                    # Garbage collection may have removed the folder an object was to go into; see ``store``.
+                    if number >= ATTEMPTS or is_full(self._folder):
+                        raise
+                    landed = None
+                if landed is not None:
+                    return landed
         raise raced()
+
+    def _apply(self, git: Git, plan: Plan, author: Author, *, draft: bool) -> Sha | None:
+        """The commit, or the tip where nothing would change; None where another commit was first."""
+        tip = self._branch.tip(git)
+        change = plan(git, tip)
+        known = tree_of(git, tip)
+        tree = edit(git, known, change.files)
+        if tree == known:
+            return tip
+        self._check(git, tree, known, draft=draft)
+        commit = self._commit(git, tree, tip, author, change.message)
+        return commit if self._land(git, tip, commit) else None
 
     def _check(self, git: Git, tree: str, known: str, *, draft: bool) -> None:
         check = TreeCheck(git, self.surveyor).compare(tree, known)
@@ -89,6 +103,8 @@ class Writer:
     def _commit(self, git: Git, tree: str, tip: Sha, author: Author, message: str) -> Sha:
         who = signature(author)
         commit = git.create_commit(None, who, who, message, pygit2.Oid(hex=tree), [pygit2.Oid(hex=tip)])
+        if not git.odb.exists(commit):
+            raise OSError("the repository did not keep a commit")
         reach("git:objects-written")
         return Sha(str(commit))
 

@@ -98,6 +98,9 @@ def test_a_mistyped_option_gets_the_nearest(shell: Shell) -> None:
     done = shell.run("odin-run", "hello", "--folow")
     assert done.returncode == 2
     assert "did you mean --follow?" in one_line(done)
+    done = shell.run("odin-serve", "--prot", "9100")
+    assert done.returncode == 2
+    assert "did you mean --port?" in one_line(done)
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,19 @@ def test_all_logs_of_a_pipeline_are_followed_line_by_line(server: Scripted, shel
     assert len(lines) == 6
 
 
+def test_many_streams_that_lose_one_server_give_one_notice(server: Scripted, shell: Shell) -> None:
+    first, _, last = story("succeeded")
+    server.on(STREAM, events(first, cut=True), events(last))
+    server.on(f"GET /v1/pipelines/{ID}", body({"pipeline": pipeline()}))
+    for name in ("fetch", "train"):
+        logs = f"GET /v1/resources/{ID}--{name}/logs?follow=true&attempt=1&offset="
+        server.on(f"{logs}0", stream(b"a\n", cut=True))
+        server.on(f"{logs}2", stream(b"b\n"))
+    done = shell.run("odin-logs", ID, "-f")
+    assert len(done.stdout.splitlines()) == 4
+    assert done.stderr.count("reconnecting") == 1
+
+
 def terminal(
     shell: Shell, command: str, *arguments: str, size: tuple[int, int] = (24, 80), **env: str
 ) -> pexpect.spawn:

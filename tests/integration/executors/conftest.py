@@ -98,7 +98,14 @@ class Machine:
     # attempts
 
     def task(self, name: str, *argv: str, **more: Any) -> TaskLaunch:
-        values: dict[str, Any] = {"fence": 1, "env": {}, "work": str(self.here), "make": (), "timeout_s": None, "grace_s": 5.0}
+        values: dict[str, Any] = {
+            "fence": 1,
+            "env": {},
+            "work": str(self.here),
+            "make": (),
+            "timeout_s": None,
+            "grace_s": 5.0,
+        }
         return TaskLaunch(self.id(name), argv=argv, **{**values, **more})
 
     def id(self, name: str) -> str:
@@ -173,7 +180,9 @@ class Machine:
         if self.place is not None:
             for report in [r for r in self.seen if isinstance(r, Started)]:
                 self.place.stop(report.attempt, grace_s=0.0, message="the test is over")
-                self.until(lambda report=report: any(isinstance(r, Ended) and r.attempt == report.attempt for r in self.seen))
+                self.until(
+                    lambda report=report: any(isinstance(r, Ended) and r.attempt == report.attempt for r in self.seen)
+                )
         self.close()
         for pid in self.runners:
             with suppress(ProcessLookupError):

@@ -153,13 +153,22 @@ def test_f87_no_zombies_are_left(linux):
     for number in range(100):
         linux.end(f"t{number}")
     linux.settle()
-    children = subprocess.run(["ps", "--ppid", str(linux.pid), "-o", "stat="], capture_output=True, text=True, check=False)
+    children = subprocess.run(
+        ["ps", "--ppid", str(linux.pid), "-o", "stat="], capture_output=True, text=True, check=False
+    )
     assert children.stdout.split() == []
 
 
 def test_a37_every_character_of_an_argument_arrives_byte_for_byte(machine):
     characters = [chr(code) for code in range(1, 128)]
-    args = [*characters, *(a + b for a in characters for b in "\\'\"$`;|&<>(){}[]*?!#~ \t\n-=%^\r\x1b\x7f"), "", "é", "日本", "\U0001f642"]
+    args = [
+        *characters,
+        *(a + b for a in characters for b in "\\'\"$`;|&<>(){}[]*?!#~ \t\n-=%^\r\x1b\x7f"),
+        "",
+        "é",
+        "日本",
+        "\U0001f642",
+    ]
     assert len(args) > 4000
     script = "import os,sys; sys.stdout.buffer.write(b'\\0'.join(map(os.fsencode, sys.argv[1:])))"
     for start in range(0, len(args), 500):
@@ -185,18 +194,39 @@ def test_a_null_character_is_refused_with_a_sentence(machine):
 
 @pytest.mark.parametrize(
     "linux",
-    [{"environ": {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "HOME": "/root", "SECRET": "x", "LD_PRELOAD": "", "ODIN_ROOT_PASS": "x"}}],
+    [
+        {
+            "environ": {
+                "PATH": os.environ["PATH"],
+                "LANG": "C.UTF-8",
+                "LC_ALL": "C.UTF-8",
+                "HOME": "/root",
+                "SECRET": "x",
+                "LD_PRELOAD": "",
+                "ODIN_ROOT_PASS": "x",
+            }
+        }
+    ],
     indirect=True,
 )
 def test_a101_a_task_gets_the_listed_environment_and_nothing_else(linux):
     linux.launch("a", "/usr/bin/env", env={"ODIN_TASK_ID": "x", "HOME": "/elsewhere"})
     linux.end("a")
     lines = dict(line.split("=", 1) for line in linux.log("a").decode().splitlines())
-    assert lines == {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "HOME": "/elsewhere", "ODIN_TASK_ID": "x"}
+    assert lines == {
+        "PATH": os.environ["PATH"],
+        "LANG": "C.UTF-8",
+        "LC_ALL": "C.UTF-8",
+        "HOME": "/elsewhere",
+        "ODIN_TASK_ID": "x",
+    }
 
 
 def test_a101_a_task_inherits_three_descriptors_its_folder_and_no_core_file(machine):
-    machine.python("a", "import os; print(sorted(os.listdir('/proc/self/fd'))); print(os.getcwd()); print(os.readlink('/proc/self/fd/0'))")
+    machine.python(
+        "a",
+        "import os; print(sorted(os.listdir('/proc/self/fd'))); print(os.getcwd()); print(os.readlink('/proc/self/fd/0'))",
+    )
     assert machine.end("a").code == 0
     descriptors, folder, stdin = machine.log("a").decode().splitlines()
     assert descriptors == "['0', '1', '2', '3']"  # the last is the listing's own

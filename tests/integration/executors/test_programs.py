@@ -120,7 +120,10 @@ DEADLY = [number for number in range(1, 32) if number not in HARMLESS | STOPPING
 
 def test_f93_death_by_each_signal_is_told_in_words(machine):
     for number in DEADLY:
-        machine.python(f"t{number}", f"import os, signal; signal.signal({number}, signal.SIG_DFL) if {number} != 9 else 0; os.kill(os.getpid(), {number})")
+        machine.python(
+            f"t{number}",
+            f"import os, signal; signal.signal({number}, signal.SIG_DFL) if {number} != 9 else 0; os.kill(os.getpid(), {number})",
+        )
     for number in DEADLY:
         end = machine.end(f"t{number}")
         assert (end.code, end.reason) == (128 + number, Reason.SIGNAL)

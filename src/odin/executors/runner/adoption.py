@@ -37,8 +37,11 @@ class Adopted:
             if same_boot and _is_child(body):
                 body.child = True
                 self._bodies.add(body)
+            elif same_boot:
+                self._adopt(body, alive=self._lives(body))
             else:
-                self._adopt(body, alive=same_boot and self._lives(body))
+                body.pid = None
+                self._adopt(body, alive=False)
             if stop := self._ledger.stops.get(body.id):
                 self._resume(body, stop)
 
@@ -90,6 +93,8 @@ class Adopted:
         elif alive:
             self._looked_at.append(body)
         else:
+            if body.pid and (_exists(body.pid) or not self._logs.held(body.id)):
+                body.pid = None  # a stranger's by now, or soon: never to be signalled
             self._bodies.over(body, None)
 
     def _lives(self, body: Body) -> bool:
@@ -112,6 +117,16 @@ def _body(record: dict[str, Any]) -> Body:
         grace_s=record["grace"],
         child=False,
     )
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _is_child(body: Body) -> bool:

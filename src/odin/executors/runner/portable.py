@@ -22,7 +22,8 @@ class Processes:
         """Something that changes when the machine restarts."""
         for argv in (["sysctl", "-n", "kern.boottime"], ["who", "-b"]):
             with suppress(OSError):
-                return subprocess.run(argv, capture_output=True, text=True, check=False).stdout.strip()
+                if said := subprocess.run(argv, capture_output=True, text=True, check=False).stdout.strip():
+                    return said
         return ""
 
     def give_up_privileges(self) -> None:
