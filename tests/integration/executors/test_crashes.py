@@ -305,4 +305,4 @@ def test_a_runner_is_replaced_in_place_and_keeps_its_children(machine):
     (machine.here / "go").touch()
     assert (machine.end("a").code, machine.end("a").reason) == (7, Reason.EXIT)
     assert machine.end("a").cpu_s is not None
-    assert machine.run("c", "/bin/true").code == 0
+    assert machine.run("c", "/bin/true", fence=2).code == 0

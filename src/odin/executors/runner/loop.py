@@ -71,8 +71,8 @@ class Loop:
             self._bodies.advance(now)
             self._adopted.look(now)
             ends = self._bodies.settle()
+            self._ledger.flush()  # before the signals: a stop that began is seen through
             self._bodies.signal_all()
-            self._ledger.flush()
             for _ in ends:
                 self._reach("runner:after-end")
             self._sync(now)
