@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from odin.executors.nvml import LocalNodes
 from odin.jobs.checkouts import Checkouts
 from odin.jobs.repository import Repository
 from odin.logformat import configure
-from odin.model.errors import OdinError
+from odin.model.errors import Conflict, OdinError
 from odin.model.world import Pipeline
 from odin.settings import Loaded, Settings
 from odin.store.database import Database
@@ -124,13 +125,23 @@ class Server:
         self._hold(settings.data / "server.lock", f"the data folder {settings.data}", "give this one another --data")
         from odin.api.server import listen
 
-        sockets = listen(settings.host, settings.port)
+        sockets = self._listen(listen)
         for sock in sockets:
             self._stack.callback(sock.close)
         rooms = self._build()
         with asyncio.Runner(loop_factory=_new_loop) as runner:
             runner.run(self._serve(rooms, sockets))
         return FAILED if rooms.engine.failure else STARTED
+
+    def _listen(self, listen: Callable[[str, int], list[socket.socket]]) -> list[socket.socket]:
+        settings = self._settings
+        try:
+            return listen(settings.host, settings.port)
+        except OSError as error:
+            why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror or error}"
+            raise Conflict(
+                f"{settings.host}:{settings.port} {why}; stop what listens there, or choose another --port or --host"
+            ) from error
 
     def _hold(self, lock: Path, what: str, remedy: str) -> None:
         self._stack.callback(Holder(lock, what, remedy).release)

@@ -117,8 +117,12 @@ class Api:
             found = self.pipeline(identifier)
             return found if found["status"] in ENDED else None
 
-        found = until(final, told=lambda: self.pipeline(identifier))
+        found = until(final, told=lambda: self._state(identifier))
         return {**found, "tasks": {task["name"]: task for task in found["tasks"]}}
+
+    def _state(self, identifier: str) -> str:
+        found = self.pipeline(identifier)
+        return f"{found['status']}: " + ", ".join(f"{one['name']} {one['status']}" for one in found["tasks"])
 
     def task(self, identifier: str) -> dict[str, Any]:
         pipeline, _, name = identifier.partition("--")

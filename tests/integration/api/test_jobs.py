@@ -12,7 +12,8 @@ TEN_MIB = 10 * 2**20
 
 @pytest.fixture
 def client(house):
-    return house.client("edda")
+    with house.client("edda") as client:
+        yield client
 
 
 def push(client, job, file, content, **params):
@@ -205,7 +206,6 @@ def test_a01_a_hostile_name_of_a_job_is_refused_on_every_route(client, house, na
         client.delete(f"/v1/jobs/{name}/files/main.yml"),
         client.post(f"/v1/jobs/{name}/files?create=true", files={"f": ("main.yml", GOOD)}),
     ]
-    # The client itself resolves "." and "..", so another route, or none, may be what was asked.
     assert {answer.status_code for answer in asked} <= {400, 404, 405}
     assert all(str(house.data) not in answer.text for answer in asked)
     assert house.repository.head() == before
@@ -337,9 +337,8 @@ def test_f70_a_repeated_creation_is_no_conflict(client):
     assert first.json() == second.json()
 
 
-def test_writers_at_once_lose_nothing(house):
-    house.client("edda").post("/v1/jobs", json={"job": {"name": "one"}})
-    client = house.client("edda")
+def test_writers_at_once_lose_nothing(client, house):
+    client.post("/v1/jobs", json={"job": {"name": "one"}})
     statuses = []
 
     def write(number):

@@ -15,7 +15,7 @@ from .ending import Stop
 from .ledger import Ledger
 from .spawn import Logs
 
-REAP_WAIT_S = 1.0  # how long init may take to reap, before the exit code is given up
+REAP_WAIT_S = 10.0  # how long init may take to reap: only then does the kernel tell the exit code
 
 
 class Adopted:
@@ -81,7 +81,7 @@ class Adopted:
 
     def next_in(self) -> float | None:
         if self._dying:
-            return 0.01
+            return 0.02
         return LOOK_S if self._looked_at else None
 
     def _adopt(self, body: Body, *, alive: bool) -> None:

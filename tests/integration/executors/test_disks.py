@@ -1,0 +1,99 @@
+"""A full disk below the runner's journal and the logs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from odin.executors.protocol import Ended, Reason
+
+from .conftest import Machine
+
+
+@pytest.fixture
+def small():
+    """A machine whose data folder lies on a disk of 2 MiB."""
+    root = Path(tempfile.mkdtemp(prefix="odin", dir="/tmp"))
+    data = root / "data"
+    data.mkdir(mode=0o700)
+    if (
+        os.getuid() != 0
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=2m,nr_inodes=64,mode=700", "tmpfs", str(data)], check=False
+        ).returncode
+    ):
+        shutil.rmtree(root)
+        pytest.skip("needs the right to mount")
+    made = Machine(root=root)
+    try:
+        yield made.open()
+    finally:
+        made.close()
+        made.until(lambda: not (data / "runner" / "socket").exists())
+        subprocess.run(["umount", "-l", str(data)], check=True)
+        made.dispose()
+
+
+def fill(machine: Machine) -> Path:
+    filler = machine.data / "filler"
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
+    return filler
+
+
+def test_f13_a_task_whose_log_cannot_be_made_is_refused_with_a_sentence(small):
+    small.run("first", "/bin/true")
+    fillers = []
+    with suppress(OSError):
+        while True:
+            fillers.append(small.data / f"filler{len(fillers)}")
+            fillers[-1].touch()
+    refused = small.run("a", "/bin/true")
+    assert refused.reason == Reason.REFUSED
+    assert refused.message.endswith("no space left on device")
+    fillers[0].unlink()
+    assert small.run("b", "/bin/true").code == 0
+
+
+def test_f13_tasks_that_run_when_the_disk_fills_end_with_their_codes(small):
+    names = [f"t{number}" for number in range(30)]
+    for name in names:
+        small.shell(name, "while [ ! -e go ]; do sleep 0.05; done; exit 4")
+    for name in names:
+        small.started(name)
+    fill(small)
+    (small.here / "go").touch()
+    assert {small.end(name).code for name in names} == {4}
+    small.kill_runner()
+    small.seen.clear()
+    small.recall(*names)
+    assert {small.end(name).code for name in names} == {4}
+
+
+def test_f13_a_task_whose_log_has_no_room_gets_the_error_itself(small):
+    fill(small)
+    os.truncate(small.data / "filler", 4096)
+    end = small.run("a", "dd", "if=/dev/zero", "bs=64k", "count=64")
+    assert (end.code, end.reason) == (1, Reason.EXIT)
+
+
+def test_f13_a_journal_without_room_refuses_launches_and_recovers(small):
+    filler = fill(small)
+    attempts = (f"t{number}" for number in range(5000))
+    small.executor.stop(small.id("a"), grace_s=0, message="x" * 300_000)
+    small.until(lambda: small.run(next(attempts), "/bin/true", make=()).reason == Reason.REFUSED)
+    assert "journal is full" in small.last(Ended).message
+    filler.unlink()
+    small.until(lambda: small.run(next(attempts), "/bin/true").code == 0)
+    small.kill_runner()
+    small.seen.clear()
+    small.recall("a", "t0")
+    assert small.end("a").reason == Reason.VOID
+    assert small.end("t0").reason == Reason.REFUSED
