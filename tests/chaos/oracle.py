@@ -6,15 +6,18 @@ does not know, each by one ``O_APPEND`` write, so that the order of its lines is
 
 from __future__ import annotations
 
+import http.client
 import random
+import signal
 import sqlite3
 import subprocess
+import uuid
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from e2e.serving import Serving
+from e2e.serving import Answer, Api, Serving, as_yaml
 
 # body.sh LEDGER SECONDS CODE...: the n-th attempt ends with the n-th code, or the last. Only builtins but for sleep.
 BODY = """\
@@ -77,8 +80,6 @@ class Plan:
 
     def files(self, oracle: Oracle) -> dict[str, bytes]:
         """The job's files."""
-        from e2e.serving import as_yaml
-
         place = str(oracle.path)
         tasks = [{**one, "args": [place if arg == "LEDGER" else arg for arg in one["args"]]} for one in self.tasks]
         return {"main.yml": as_yaml({"on_failure": self.on_failure, "tasks": tasks}), "body.sh": BODY.encode()}
@@ -100,11 +101,47 @@ def storm(rng: random.Random, count: int, *, failing: bool = False) -> Plan:
     return plan
 
 
+class Survivor(Api):
+    """A client that does not give up: when the server was killed, it is started again and asked again.
+
+    What is not repeatable by itself carries an ``Idempotency-Key``, as the commands send it.
+    """
+
+    def __init__(self, odin: Serving) -> None:
+        super().__init__(odin.port, odin.api().token)
+        self._odin = odin
+        self.deaths = 0
+
+    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
+        if method == "POST":
+            headers.setdefault("Idempotency_Key", uuid.uuid4().hex)
+        while True:
+            try:
+                answer = super().ask(method, path, body, **headers)
+            except (OSError, http.client.HTTPException):
+                self._revive()
+                continue
+            if answer.status != 503:
+                return answer
+
+    def _revive(self) -> None:
+        odin = self._odin
+        if odin.process is not None:
+            assert odin.gone() == -signal.SIGKILL, odin.said()
+        self.deaths += 1
+        odin.start()
+
+
 @dataclass
 class Oracle:
     """The ledger of one server's tasks."""
 
     odin: Serving
+    api: Api | None = None
+
+    @property
+    def asking(self) -> Api:
+        return self.api or self.odin.api()
 
     @property
     def path(self) -> Any:
@@ -129,7 +166,7 @@ class Oracle:
 
     def judge(self, pipeline: str, fates: Mapping[str, Fate]) -> None:
         """The pipeline is final and every task met its fate, by Odin's account and by the ledger."""
-        told = self.odin.api().finished(pipeline)
+        told = self.asking.finished(pipeline)
         seen = {name: Fate(one["status"], one["exitCode"], one["attempt"]) for name, one in told["tasks"].items()}
         assert seen == dict(fates), {
             name: (seen[name], told["tasks"][name]["reason"]) for name in seen if seen[name] != fates.get(name)
@@ -163,7 +200,7 @@ class Oracle:
             assert lines[-1].word == "end", (one, lines)
         for attempt in ends:
             written = "".join(f"{one['id']} attempt {attempt} line {number}\n" for number in range(1, 6))
-            assert self.odin.api().log(one["id"], attempt=attempt) == written.encode()
+            assert self.asking.log(one["id"], attempt=attempt) == written.encode()
 
     def _ordered(self, one: Mapping[str, Any], told: Mapping[str, Any], lines: list[Line]) -> None:
         first = next((at for at, line in enumerate(lines) if line.task == one["id"]), None)
@@ -177,7 +214,7 @@ class Oracle:
         assert shown.returncode == 0, shown.stderr
 
     def _history(self, pipeline: str) -> None:
-        events = self.odin.api().get(f"/v1/resources/{pipeline}/events")["events"]
+        events = self.asking.get(f"/v1/resources/{pipeline}/events")["events"]
         numbers = [int(one["id"].rpartition(".")[2]) for one in events]
         assert numbers == list(range(1, len(numbers) + 1)), numbers
 

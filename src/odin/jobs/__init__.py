@@ -1,0 +1,1 @@
+"""The jobs repository in git: read, written, checked out, cloned and pushed."""

@@ -15,7 +15,7 @@ from odin.model.errors import InvalidInput
 
 HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:.]+\]")
 USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
-SHORT = re.compile(r"(?:(?P<user>[^@/:]+)@)?(?P<host>[^@/:]+):(?P<path>[^/].*|/.+)")
+SHORT = re.compile(r"(?:(?P<user>[^@/:]+)@)?(?P<host>[^@/:]+):(?P<path>[^:-].*)")
 WAYS = "an ssh or https URL, or an absolute path"
 
 
@@ -38,14 +38,14 @@ def parse(text: str) -> Address:
     short = SHORT.fullmatch(text)
     if short is None:
         raise InvalidInput(f"the remote must be {WAYS}")
-    host, path = short["host"], short["path"]
-    return Address(
-        f"ssh://{_login(short['user'])}{_host(host)}/{'' if path.startswith('/') else '~/'}{path.lstrip('/')}"
-    )
+    return Address(f"{_login(short['user'])}{_host(short['host'])}:{short['path']}")
 
 
 def _url(text: str) -> Address:
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError as error:
+        raise InvalidInput(f"the remote must be {WAYS}") from error
     if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/"):
         return Address(f"file://{parts.path}")
     if parts.scheme not in ("ssh", "https") or parts.hostname is None or parts.query or parts.fragment:

@@ -6,6 +6,7 @@ and a few headers of known form. Source: git-http-backend(1); gitprotocol-http(5
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ MAX_FETCH_BYTES = 16 * MIB  # what a client says of the commits it has
 GZIP = (b"gzip", b"x-gzip")
 TIME_LIMIT_S = 600.0
 AT_ONCE = 8
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,7 @@ class _Talk:
         self._receive = receive
         self._send = send
         self._began = False
+        self._complete = False
         self._problem = (504, "git took too long")
         self._gone = False
 
@@ -172,10 +175,16 @@ class _Talk:
             # A client that is gone neither stops nor suspends what is sent to it.
             await anyio.lowlevel.checkpoint()
         await self._send({"type": "http.response.body", "body": b""})
+        self._complete = True
 
     async def close(self) -> None:
-        """Answer a request that has no answer yet."""
-        if not self._began and not self._gone:
+        """End the answer, or give one where there is none yet. git tells one that was cut short by its content."""
+        if self._gone or self._complete:
+            return
+        log.warning("a call of git was cut short: %s", self._problem[1])
+        if self._began:
+            await self._send({"type": "http.response.body", "body": b""})
+        else:
             await _answer(self._send, *self._problem)
 
     async def _start(self, status: int, headers: dict[str, str]) -> None:

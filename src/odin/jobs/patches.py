@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 WIDE = 2**30  # never fold a line
-_LIKE_NUMBER = re.compile(r"[-+.0-9].*", re.DOTALL)
+_LIKE_NUMBER = re.compile(r"[-+]?[.0-9][0-9a-fA-FxXoO_.:+-]*")
 
 
 class _Dumper(yaml.SafeDumper):

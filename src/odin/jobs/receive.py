@@ -26,7 +26,7 @@ from odin.model.errors import Conflict, InvalidInput, OdinError, ValidationFaile
 from odin.model.ids import Sha
 
 DRAFT = "draft"
-QUARANTINE = ("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_QUARANTINE_PATH")
+QUARANTINE = ("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES")
 SHOWN = 50
 
 

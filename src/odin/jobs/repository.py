@@ -12,27 +12,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pygit2
-
 from odin.jobs import home, refs, roundtrip
-from odin.jobs.births import Births
-from odin.jobs.checking import TreeCheck
 from odin.jobs.failures import translated
-from odin.jobs.mains import with_templates
-from odin.jobs.objects import Blob, Entry, Git, blob, blob_size, commit_of, find, sha_of, store, tree_of, walk
+from odin.jobs.objects import Blob, Git, find, sha_of, store, tree_of, walk
+from odin.jobs.reader import Reader, content_of, file_in
 from odin.jobs.refs import Branch
 from odin.jobs.remote import Remote
-from odin.jobs.values import MAIN, MAX_FILE_BYTES, Author, FileEntry, JobFolder, Written
+from odin.jobs.values import MAIN, MAX_FILE_BYTES, Author, Written
 from odin.jobs.writer import Edit, Writer
 from odin.model import names
-from odin.model.errors import Conflict, InvalidInput, NotFound, TooLarge, ValidationFailed
+from odin.model.errors import Conflict, InvalidInput, TooLarge
 from odin.model.ids import JobPath, Sha
-from odin.model.job import Job
 
 SKELETON = b"# A job without tasks yet; job files are described in Odin's documentation.\ntasks: []\n"
 
 
-class Repository:
+class Repository(Reader):
     """Jobs at a commit, and commits that change them.
 
     Where ``at`` is None the branch's tip is meant. A job may be named ``a/b`` or ``a__b``. Every method may raise
@@ -40,13 +35,10 @@ class Repository:
     """
 
     def __init__(self, folder: Path, *, branch: str, remote: Remote | None, owner: int) -> None:
-        self.path = folder
+        super().__init__(folder, Branch(folder, branch))
         self.owner = owner  # a descriptor that the git programs started here inherit; see home
         self.remote = remote
-        self.branch = Branch(folder, branch)
-        self._births = Births()
-        self._writer = Writer(folder, self.branch, remote)
-        self._good_tree: str | None = None  # the last tree that passed whole
+        self._writer = Writer(folder, self.branch, remote, surveyor=self._surveyor, mains=self._mains)
         self._close = weakref.finalize(self, os.close, owner)
 
     @classmethod
@@ -67,60 +59,6 @@ class Repository:
     def close(self) -> None:
         """Give up the claim on the folder; may be repeated. Nothing else needs it."""
         self._close()
-
-    def head(self) -> Sha:
-        with translated(self.path):
-            return self.branch.tip(self._git())
-
-    def jobs(self, query: str = "", at: Sha | None = None) -> list[JobPath]:
-        """Paths of the jobs whose path contains ``query``, sorted."""
-        with translated(self.path):
-            git = self._git()
-            return self._jobs(git, self._version(git, at), query)
-
-    def folder(self, job: str, at: Sha | None = None) -> JobFolder:
-        """The job's files and age. Raises NotFound with the nearest names."""
-        path = names.job_path(job)
-        with translated(self.path):
-            git = self._git()
-            version = self._version(git, at)
-            entry = self._job(git, version, path)
-            born = self._births.at(git, self.branch.tip(git)).get(path)
-            files = tuple(
-                FileEntry(name, blob_size(git, each.oid), each.mode == 0o100755)
-                for name, each in walk(git, entry.oid)
-                if each.is_file
-            )
-            return JobFolder(path, born or float(commit_of(git, version).commit_time), version, _sorted(files))
-
-    def read(self, job: str, file: str, at: Sha | None = None) -> bytes:
-        """The bytes of a job's file. Raises NotFound with the nearest names."""
-        path, file = names.job_path(job), names.file_path(file)
-        with translated(self.path):
-            git = self._git()
-            folder = self._job(git, self._version(git, at), path)
-            return _content(git, _file(git, folder, path, file), f"{path}/{file}")
-
-    def check(self, job: str, at: Sha | None = None) -> Job:
-        """The checked job: the whole tree of the commit, then its main.yml.
-
-        Raises ValidationFailed with every problem, NotFound with the nearest names.
-        """
-        path = names.job_path(job)
-        with translated(self.path):
-            git = self._git()
-            version = self._version(git, at)
-            folder = self._job(git, version, path)
-            self._check_tree(git, tree_of(git, version))
-            main = _file(git, folder, path, MAIN)
-            parsed = self._writer.mains.stored(git, path, main.oid)
-            return with_templates(parsed, git, folder.oid, f"{path}/")
-
-    def check_tree(self, at: Sha) -> None:
-        """Whether that commit may be checked out. Raises ValidationFailed with every problem."""
-        with translated(self.path):
-            git = self._git()
-            self._check_tree(git, tree_of(git, at))
 
     def create(self, job: str, author: Author) -> Written:
         """A new job: a main.yml with no tasks. Raises Conflict if it exists."""
@@ -193,7 +131,7 @@ class Repository:
 
         def plan(git: Git, tip: Sha) -> Edit:
             self._unchanged(git, tip, path, if_match)
-            old = _content(git, _file(git, self._job(git, tip, path), path, MAIN), main)
+            old = content_of(git, file_in(git, self._job(git, tip, path), path, MAIN), main)
             new = old if tasks is None else roundtrip.with_tasks(old, tasks, file=main)
             sizes[main] = len(new)
             return Edit({**blobs, main: self._blob(new)}, f"Save {path}")
@@ -233,47 +171,17 @@ class Repository:
         with translated(self.path):
             refs.unpin(self._git(), sha_of(version))
 
-    def _git(self) -> Git:
-        return pygit2.Repository(str(self.path))
-
-    def _version(self, git: Git, at: Sha | None) -> Sha:
-        return self.branch.tip(git) if at is None else sha_of(at)
-
     def _blob(self, content: bytes) -> Blob:
         with translated(self.path):
             oid = store(self._git(), content)
         return Blob(oid, executable=content.startswith(b"#!"))
-
-    def _jobs(self, git: Git, version: Sha, query: str = "") -> list[JobPath]:
-        survey = self._writer.surveyor.survey(git, tree_of(git, version))
-        return sorted(JobPath(job) for job in survey.jobs if job and query in job)
-
-    def _is_job(self, git: Git, version: Sha, path: JobPath) -> bool:
-        main = find(git, tree_of(git, version), f"{path}/{MAIN}")
-        return main is not None and main.is_file
-
-    def _job(self, git: Git, version: Sha, path: JobPath) -> Entry:
-        """The folder of a job. Raises NotFound with the nearest names."""
-        folder = find(git, tree_of(git, version), path) if self._is_job(git, version, path) else None
-        if folder is None:
-            raise NotFound(f"no job {path}", near=names.nearest(path, self._jobs(git, version)))
-        self._writer.surveyor.survey(git, folder.oid)
-        return folder
-
-    def _check_tree(self, git: Git, tree: str) -> None:
-        if tree == self._good_tree:
-            return
-        check = TreeCheck(git, self._writer.surveyor).compare(tree, self._good_tree)
-        if check.problems:
-            raise ValidationFailed(str(check.problems[0]), problems=check.problems)
-        self._good_tree = tree
 
     def _precheck(self, path: JobPath, files: Mapping[str, bytes | None]) -> None:
         """Refuse a broken main.yml before anything is stored."""
         for name, content in files.items():
             folder, _, last = f"{path}/{name}".rpartition("/")
             if last == MAIN and content is not None:
-                self._writer.mains.parse(folder, content)
+                self._mains.parse(folder, content)
 
     def _unchanged(self, git: Git, tip: Sha, path: JobPath, since: Sha | None) -> None:
         if since is None or since == tip:
@@ -287,27 +195,7 @@ class Repository:
         if MAIN in gone:
             raise Conflict(f"a job is nothing without its {MAIN}; delete the job {path} instead")
         for name in gone:
-            _file(git, self._job(git, tip, path), path, name)
-
-
-def _sorted(files: tuple[FileEntry, ...]) -> tuple[FileEntry, ...]:
-    return tuple(sorted(files, key=lambda file: file.path))
-
-
-def _file(git: Git, folder: Entry, path: JobPath, file: str) -> Entry:
-    found = find(git, folder.oid, file)
-    if found is None or found.is_folder:
-        near = names.nearest(file, (name for name, _ in walk(git, folder.oid)))
-        raise NotFound(f"the job {path} has no file {file}", near=near)
-    if not found.is_file:
-        raise InvalidInput(f"{path}/{file} is no regular file")
-    return found
-
-
-def _content(git: Git, entry: Entry, path: str) -> bytes:
-    if (size := blob_size(git, entry.oid)) > MAX_FILE_BYTES:
-        raise TooLarge(f"{path} has {size} bytes; at most {MAX_FILE_BYTES} are allowed")
-    return blob(git, entry.oid)
+            file_in(git, self._job(git, tip, path), path, name)
 
 
 def _checked(path: JobPath, files: Mapping[str, bytes | None]) -> dict[str, bytes | None]:

@@ -81,7 +81,9 @@ class _Sheet:
         self.text = text
         self.lines = Lines(text)
         self.root = span
-        self.place = span.value("tasks")
+        found = next((pair for pair in span.pairs() if pair[0].text == "tasks"), None)
+        self.key_end = found[0].end if found else 0
+        self.place = found[1] if found else None
         tasks = root.get("tasks")
         self.tasks: list[Any] = list(tasks) if isinstance(tasks, Seq) else []
 
@@ -131,9 +133,8 @@ def _by_task(sheet: _Sheet, new: list[Fields], strokes: Strokes) -> str:
     items = sheet.items()
     if items is None or not new:
         return _whole(sheet, new)
-    assert sheet.place is not None
-    column = sheet.lines.column(sheet.place.start)
-    begin = sheet.lines.finish(_before(sheet.text, sheet.place.start)) + 1
+    column = sheet.lines.column(_dash(sheet, items[0]))
+    begin = sheet.lines.finish(sheet.key_end) + 1
     ends = [sheet.lines.finish(item.end) for item in items]
     starts = [begin, *(end + 1 for end in ends[:-1])]
     partner = _partners([str(_name(task)) for task in sheet.tasks], [task["name"] for task in new])
@@ -147,6 +148,10 @@ def _by_task(sheet: _Sheet, new: list[Fields], strokes: Strokes) -> str:
     return sheet.text[:begin] + "\n".join(chunks) + sheet.text[ends[-1] :]
 
 
+def _dash(sheet: _Sheet, item: Span) -> int:
+    return sheet.text.rindex("-", 0, item.start)
+
+
 def _chunk(sheet: _Sheet, start: int, end: int, index: int, fields: Fields, strokes: Strokes) -> str:
     """The lines of one task, comments above it included, saying ``fields``."""
     assert sheet.place is not None
@@ -156,7 +161,7 @@ def _chunk(sheet: _Sheet, start: int, end: int, index: int, fields: Fields, stro
         return text
     patches = strokes(sheet, span, task, fields) if isinstance(task, Map) else None
     if patches is None:
-        dash = sheet.text.rindex("-", 0, span.start)
+        dash = _dash(sheet, span)
         block = "- " + dumped(fields, flow=False, column=sheet.lines.column(dash) + 2)
         patches = [Patch(dash, span.end, block)]
     return patched(text, [Patch(each.start - start, each.end - start, each.text) for each in patches])

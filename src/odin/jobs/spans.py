@@ -37,9 +37,6 @@ class Span:
         """Keys with their values, in the file's order."""
         return zip(self.children[::2], self.children[1::2], strict=True)
 
-    def value(self, key: str) -> Span | None:
-        return next((value for name, value in self.pairs() if name.text == key), None)
-
 
 class Lines:
     """Offsets in a text, by line."""

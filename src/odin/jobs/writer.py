@@ -53,13 +53,15 @@ class Upstream(Protocol):
 class Writer:
     """The one way in which this process changes the branch. Safe to share between threads."""
 
-    def __init__(self, folder: Path, branch: Branch, upstream: Upstream | None) -> None:
+    def __init__(
+        self, folder: Path, branch: Branch, upstream: Upstream | None, *, surveyor: Surveyor, mains: Mains
+    ) -> None:
         self._folder = folder
         self._branch = branch
         self._upstream = upstream
         self._turn = Lock()  # threads wait here instead of racing one another
-        self.surveyor = Surveyor()
-        self.mains = Mains()
+        self._surveyor = surveyor
+        self._mains = mains
 
     def write(self, plan: Plan, author: Author, *, draft: bool = False) -> Sha:
         """Commit what ``plan`` makes of the tip; returns the commit, or the tip where nothing would change.
@@ -94,15 +96,17 @@ class Writer:
         return commit if self._land(git, tip, commit) else None
 
     def _check(self, git: Git, tree: str, known: str, *, draft: bool) -> None:
-        check = TreeCheck(git, self.surveyor).compare(tree, known)
+        check = TreeCheck(git, self._surveyor).compare(tree, known)
         check.raise_for_push()
-        problems = [] if draft else self.mains.problems(git, check.jobs)
+        problems = [] if draft else self._mains.problems(git, check.jobs)
         if problems:
             raise ValidationFailed(str(problems[0]), problems=problems)
 
     def _commit(self, git: Git, tree: str, tip: Sha, author: Author, message: str) -> Sha:
         who = signature(author)
-        commit = git.create_commit(None, who, who, message, pygit2.Oid(hex=tree), [pygit2.Oid(hex=tip)])
+        commit = git.create_commit(
+            None, who, who, message.replace("\0", ""), pygit2.Oid(hex=tree), [pygit2.Oid(hex=tip)]
+        )
         if not git.odb.exists(commit):
             raise OSError("the repository did not keep a commit")
         reach("git:objects-written")

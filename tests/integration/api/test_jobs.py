@@ -181,14 +181,15 @@ def test_a_deleted_job_is_gone(client):
     assert client.delete("/v1/jobs/a__b").status_code == 404
 
 
+# What a client resolves by itself ("..") is asked of a real server, byte for byte, in test_edge.py.
 NAMES = [
-    "..", ".", "...", "%2e%2e", "..%2f..%2fetc%2fpasswd", "%2fetc%2fpasswd", "a%00b", "a%0ab", "a%0d%0ab", "a%1b[31m", "a%5cb",
+    "...", "%2e%2e", "..%2f..%2fetc%2fpasswd", "%2fetc%2fpasswd", "a%00b", "a%0ab", "a%0d%0ab", "a%1b[31m", "a%5cb",
     "%c0%ae%c0%ae", "%ff", "a%e2%80%aeb", "-a", "--upload-pack=x", "a.", ".a", "_a", "a_", "a__", "__a", "a____b", "a b",
     "a%20", "%20a", "~", "a~1", "a;b", "a%7Cb", "$(x)", "`x`", "*", "a%3Ab", "git~1", ".git", ".GIT", "%2egit", "..%252f",
     "a" * 256, "%ED%A0%80", "a%EF%BC%8Fb", "%EF%BC%8E%EF%BC%8E", "ä", "x" * 5000,
 ]  # fmt: skip
 FILES = [
-    "..", ".", "../x", "a/../b", "a//b", "/etc/passwd", "%2e%2e/x", "..%2fx", "a%2f..%2f..%2fx", "a%00", "a%0a", "a%1b", "a%5c..%5cb",
+    "a//b", "/etc/passwd", "%2e%2e/x", "..%2fx", "a%2f..%2f..%2fx", "a%00", "a%0a", "a%1b", "a%5c..%5cb",
     ".git/config", ".GIT/config", ".git%20/config", "git~1/config", ".g%E2%80%8Cit/config", "%2egit/hooks/x", "a/.git/x", "%ff",
     "%c0%af", "-x", "a/-x", "x.", "x%20", "a%e2%80%aeb", "a" * 256, "a/" * 40 + "x", "%cc%88a" * 3 + "a%cc%88",
 ]  # fmt: skip

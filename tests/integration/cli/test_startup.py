@@ -60,7 +60,7 @@ def test_status_of_a_finished_pipeline_loads_no_new_module(server: Scripted, she
 
 def test_help_of_odin_loads_no_command(shell: Shell, floor: set[str]) -> None:
     code = "import sys\nsys.argv = ['odin', '--help']\nfrom odin.cli.entry import odin\nassert odin() == 0"
-    assert loaded(shell, code) - floor - BEFORE == {"__future__", "odin", "odin.cli", "odin.cli.entry"}
+    assert loaded(shell, code) - floor - BEFORE == {"odin", "odin.cli", "odin.cli.entry"}
 
 
 @pytest.mark.parametrize("word", ["run", "logs", "push", "status", "auth", "user", "live", "interleaved"])

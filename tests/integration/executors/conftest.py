@@ -178,7 +178,8 @@ class Machine:
     def dispose(self) -> None:
         """End what was started here, by its number."""
         if self.place is not None:
-            for report in [r for r in self.seen if isinstance(r, Started)]:
+            over = {r.attempt for r in self.seen if isinstance(r, Ended)}
+            for report in [r for r in self.seen if isinstance(r, Started) and r.attempt not in over]:
                 self.place.stop(report.attempt, grace_s=0.0, message="the test is over")
                 self.until(
                     lambda report=report: any(isinstance(r, Ended) and r.attempt == report.attempt for r in self.seen)

@@ -306,3 +306,12 @@ def test_a_runner_is_replaced_in_place_and_keeps_its_children(machine):
     assert (machine.end("a").code, machine.end("a").reason) == (7, Reason.EXIT)
     assert machine.end("a").cpu_s is not None
     assert machine.run("c", "/bin/true", fence=2).code == 0
+
+
+def test_a_runner_that_cannot_be_replaced_goes_on(machine):
+    machine.launch("a", "/bin/sh", "-c", BODY, "a")
+    machine.wait_for_file("ledger")
+    machine.executor._send({"op": "upgrade", "argv": ["/no/such/python"]})
+    (machine.here / "go").touch()
+    assert machine.end("a").code == 7
+    assert "could not be replaced" in machine.messages()

@@ -189,8 +189,7 @@ def test_f62_a_rewritten_remote_is_never_followed_and_never_forced(
     pinned = mirrored.create("sst2", ann).version
     mirrored.pin(pinned)
     other = colleague(git, upstream.folder, "colleague")
-    other("checkout", "-q", "--orphan", "fresh")
-    other("branch", "-M", "fresh", "main")
+    other("reset", "-q", "--hard", "HEAD~1")
     theirs = change(other, "else/main.yml", GOOD, "--force")
     warning = mirrored.refresh() or ""
     assert pinned in warning

@@ -7,6 +7,7 @@ When the main process ends by itself, the rest of its tree gets TERM and five se
 from __future__ import annotations
 
 import heapq
+import resource
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -106,7 +107,7 @@ class Bodies:
         """A child of ours is gone; an orphan of some body's tree is not a body."""
         if body := self._by_pid.pop(pid, None):
             body.cpu_s = round(usage.ru_utime + usage.ru_stime, 6)
-            body.rss_kb = usage.ru_maxrss
+            body.rss_kb = _peak(usage)
             self.over(body, status)
 
     def over(self, body: Body, status: int | None) -> None:
@@ -179,6 +180,12 @@ class Bodies:
         body.due = when
         self._count += 1
         heapq.heappush(self._timers, (when, self._count, body))
+
+
+def _peak(usage: Any) -> int | None:
+    """Kilobytes. Until its exec a child counts the runner's pages as its own: no more than those is not known."""
+    peak = int(usage.ru_maxrss)
+    return peak if peak > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss else None
 
 
 def _unseen(body: Body) -> str:

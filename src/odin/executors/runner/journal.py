@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sys
 import zlib
 from collections.abc import Iterable
 from contextlib import suppress
@@ -65,13 +66,15 @@ class Journal:
         if self._end + len(self._buffer) + RESERVE > self._allocated:
             self._allocate()
         if self._buffer and self._end + len(self._buffer) <= self._allocated:
-            os.pwrite(self._fd, self._buffer, self._end)
-            self._end += len(self._buffer)
-            self._buffer.clear()
+            self._write()
         return not self._buffer
 
     def sync(self) -> None:
-        os.fdatasync(self._fd)
+        """A disk that cannot do it is said so in the messages; there is nothing better to do than to go on."""
+        try:
+            os.fdatasync(self._fd)
+        except OSError as error:
+            print(f"the journal could not be synced: {error}", file=sys.stderr, flush=True)
 
     def replace(self, payloads: Iterable[str]) -> None:
         """Write the file anew with these lines only: all of them or, if the disk is full, none."""
@@ -92,6 +95,18 @@ class Journal:
 
     def close(self) -> None:
         os.close(self._fd)
+
+    def _write(self) -> None:
+        """Some disks have no room even where it was allocated (copy on write)."""
+        try:
+            written = os.pwrite(self._fd, self._buffer, self._end)
+        except OSError:
+            written = 0
+        if written == len(self._buffer):
+            self._end += written
+            self._buffer.clear()
+        else:
+            self.full = True
 
     def _reopen(self, end: int) -> None:
         os.close(self._fd)

@@ -33,8 +33,8 @@ class Ledger:
         self.open: dict[str, dict[str, Any]] = {}
         self.stops: dict[str, dict[str, Any]] = {}
         self._of: dict[str, set[str]] = {}
-        self._unacknowledged: dict[str, float] = {}
-        self._unsynced_since: float | None = None
+        self._unacknowledged: dict[str, None] = {}
+        self._unsynced: dict[str, float] = {}  # unacknowledged too, oldest first
         self.power_lost = self.rebooted = False
         self._rewritten_at = 0
         self._replay(journal.records)
@@ -74,14 +74,13 @@ class Ledger:
         line = encode(record)
         self._journal.add(line)
         self._end(attempt, line)
-        self._unsynced_since = self._unsynced_since or time.monotonic()
+        self._unsynced[attempt] = time.monotonic()
         return line
 
     def acknowledge(self, attempts: Iterable[str]) -> None:
         for attempt in attempts:
             self._unacknowledged.pop(attempt, None)
-        if not self._unacknowledged:
-            self._unsynced_since = None
+            self._unsynced.pop(attempt, None)
 
     def unacknowledged(self) -> list[str]:
         return [self.ends[attempt] for attempt in self._unacknowledged]
@@ -102,11 +101,12 @@ class Ledger:
 
     def sync_in(self, now: float) -> float | None:
         """Seconds until ends must be made to survive a power loss; None when there is nothing to do."""
-        return None if self._unsynced_since is None else max(0.0, self._unsynced_since + SYNC_AFTER_S - now)
+        oldest = next(iter(self._unsynced.values()), None)
+        return None if oldest is None else max(0.0, oldest + SYNC_AFTER_S - now)
 
     def sync(self) -> None:
         self._journal.sync()
-        self._unsynced_since = None
+        self._unsynced.clear()
 
     def close(self) -> None:
         """The runner ends in order: nothing it did can be lost by a power loss after this."""
@@ -154,7 +154,7 @@ class Ledger:
         self.stops.pop(attempt, None)
         self.ends[attempt] = line
         self._of.setdefault(pipeline_of(attempt), set()).add(attempt)
-        self._unacknowledged[attempt] = 0.0
+        self._unacknowledged[attempt] = None
 
     def _runs(self, pipeline: str) -> bool:
         return any(attempt in self.open for attempt in self._of[pipeline])
@@ -165,6 +165,7 @@ class Ledger:
             for attempt in self._of.pop(pipeline, ()):
                 self.ends.pop(attempt, None)
                 self._unacknowledged.pop(attempt, None)
+                self._unsynced.pop(attempt, None)
 
     def _lines(self) -> Iterator[str]:
         """The journal as it would be, had nothing been forgotten."""

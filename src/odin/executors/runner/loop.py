@@ -9,6 +9,7 @@ import socket
 import struct
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -53,6 +54,7 @@ class Loop:
         self._reach = reach
         self._peers: dict[int, Connection] = {}
         self._server: Connection | None = None
+        self._inbox: deque[dict[str, Any]] = deque()
         self._leaving = False
         self._alone_since = time.monotonic()
         self.upgrade: list[str] | None = None
@@ -62,6 +64,7 @@ class Loop:
 
     def run(self) -> None:
         """Until there is nothing to do and nobody to do it for, or an upgrade was asked for."""
+        self.upgrade = None
         while not (self._idle() or self.upgrade):
             for fd, _ in self._poll.poll(self._patience_ms()):
                 self._attend(fd)
@@ -86,7 +89,7 @@ class Loop:
         return self._server is None and time.monotonic() - self._alone_since > LINGER_S
 
     def _patience_ms(self) -> float:
-        if self._server and self._server.requests:
+        if self._inbox:
             return 0
         now = time.monotonic()
         waits = [self._bodies.next_in(now), self._adopted.next_in(), self._ledger.sync_in(now), LINGER_S]
@@ -112,12 +115,10 @@ class Loop:
                 self._bodies.reaped(pid, status, usage)
 
     def _serve(self) -> list[str]:
+        """What a server said before it went away still counts, until another one comes."""
         lines: list[str] = []
-        server = self._server
-        for _ in range(REQUESTS_A_TURN):
-            if server is None or not server.requests:
-                break
-            request = server.requests.popleft()
+        for _ in range(min(REQUESTS_A_TURN, len(self._inbox))):
+            request = self._inbox.popleft()
             try:
                 lines += self._answer(request)
             except (KeyError, TypeError, ValueError) as error:
@@ -129,7 +130,7 @@ class Loop:
             self._leaving = not self._stay
             return []
         if request["op"] == "upgrade":
-            self.upgrade = request["argv"]
+            self.upgrade = None if self._ledger.full else request["argv"]
             return []
         return self._requests.answer(request)
 
@@ -162,7 +163,7 @@ class Loop:
         if self._server:
             self._requests.suspect = False
             self._drop(self._server)
-        self._server, self._leaving = peer, False
+        self._server, self._inbox, self._leaving = peer, peer.requests, False
         self._starter.greet(hello["env"], hello["user"])
         return peer.send([encode(answer), *self._ledger.unacknowledged()])
 
@@ -204,8 +205,8 @@ def _alarm(leave: Callable[..., None]) -> socket.socket:
     signal.set_wakeup_fd(write.detach(), warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.signal(signal.SIGTERM, leave)
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP):  # not SIG_IGN: tasks would inherit that
+        signal.signal(number, lambda *_: None)
     return read
 
 

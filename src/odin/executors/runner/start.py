@@ -93,8 +93,9 @@ def serve(options: dict[str, str], lock: int, listener: socket.socket, ready: in
         os.write(ready, b"1")
         os.close(ready)
     loop.run()
-    if loop.upgrade:
+    while loop.upgrade:
         _become(loop.upgrade, (lock, listener.fileno()))
+        loop.run()
     os.unlink(f"{options['data']}/runner/socket")
     ledger.close()
     return 0
@@ -165,9 +166,10 @@ def _reach(path: str | None) -> Callable[[str], None]:
 
 
 def _become(argv: list[str], kept: tuple[int, int]) -> None:
-    """Replace this program by a newer one: same process, children, journal, lock and socket."""
+    """Replace this program by a newer one: same process, children, journal, lock and socket. Returns if it cannot."""
     for fd in kept:
         os.set_inheritable(fd, True)
-    os.execv(  # noqa: S606 - an argument list, from the server alone
-        argv[0], [*argv, "--inherit={},{}".format(*kept)]
-    )
+    try:
+        os.execv(argv[0], [*argv, "--inherit={},{}".format(*kept)])  # noqa: S606 - a list, from the server alone
+    except OSError as error:
+        print(f"the runner could not be replaced by {argv[0]}: {error}", file=sys.stderr, flush=True)

@@ -1,0 +1,136 @@
+"""Reads jobs at a commit: which there are, their files, whether they may run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pygit2
+
+from odin.jobs.births import Births
+from odin.jobs.checking import TreeCheck
+from odin.jobs.failures import translated
+from odin.jobs.mains import Mains, with_templates
+from odin.jobs.objects import EXECUTABLE, Entry, Git, blob, blob_size, commit_of, find, sha_of, tree_of, walk
+from odin.jobs.refs import Branch
+from odin.jobs.survey import Surveyor
+from odin.jobs.values import MAIN, MAX_FILE_BYTES, FileEntry, JobFolder
+from odin.model import names
+from odin.model.errors import InvalidInput, NotFound, TooLarge, ValidationFailed
+from odin.model.ids import JobPath, Sha
+from odin.model.job import Job
+
+
+class Reader:
+    """The reading half of a repository; ``Repository`` says what holds for all of it."""
+
+    def __init__(self, folder: Path, branch: Branch) -> None:
+        self.path = folder
+        self.branch = branch
+        self._surveyor = Surveyor()
+        self._mains = Mains()
+        self._births = Births()
+        self._good_tree: str | None = None  # the last tree that passed whole
+
+    def head(self) -> Sha:
+        with translated(self.path):
+            return self.branch.tip(self._git())
+
+    def jobs(self, query: str = "", at: Sha | None = None) -> list[JobPath]:
+        """Paths of the jobs whose path contains ``query``, sorted."""
+        with translated(self.path):
+            git = self._git()
+            return self._jobs(git, self._version(git, at), query)
+
+    def folder(self, job: str, at: Sha | None = None) -> JobFolder:
+        """The job's files and age. Raises NotFound with the nearest names."""
+        path = names.job_path(job)
+        with translated(self.path):
+            git = self._git()
+            version = self._version(git, at)
+            entry = self._job(git, version, path)
+            born = self._births.at(git, self.branch.tip(git)).get(path)
+            files = tuple(
+                FileEntry(name, blob_size(git, each.oid), each.mode == EXECUTABLE)
+                for name, each in walk(git, entry.oid)
+                if each.is_file
+            )
+            return JobFolder(path, born or float(commit_of(git, version).commit_time), version, _sorted(files))
+
+    def read(self, job: str, file: str, at: Sha | None = None) -> bytes:
+        """The bytes of a job's file. Raises NotFound with the nearest names."""
+        path, file = names.job_path(job), names.file_path(file)
+        with translated(self.path):
+            git = self._git()
+            folder = self._job(git, self._version(git, at), path)
+            return content_of(git, file_in(git, folder, path, file), f"{path}/{file}")
+
+    def check(self, job: str, at: Sha | None = None) -> Job:
+        """The checked job: the whole tree of the commit, then its main.yml.
+
+        Raises ValidationFailed with every problem, NotFound with the nearest names.
+        """
+        path = names.job_path(job)
+        with translated(self.path):
+            git = self._git()
+            version = self._version(git, at)
+            folder = self._job(git, version, path)
+            self._check_tree(git, tree_of(git, version))
+            main = file_in(git, folder, path, MAIN)
+            parsed = self._mains.stored(git, path, main.oid)
+            return with_templates(parsed, git, folder.oid, f"{path}/")
+
+    def check_tree(self, at: Sha) -> None:
+        """Whether that commit may be checked out. Raises ValidationFailed with every problem."""
+        with translated(self.path):
+            git = self._git()
+            self._check_tree(git, tree_of(git, at))
+
+    def _git(self) -> Git:
+        return pygit2.Repository(str(self.path))
+
+    def _version(self, git: Git, at: Sha | None) -> Sha:
+        return self.branch.tip(git) if at is None else sha_of(at)
+
+    def _jobs(self, git: Git, version: Sha, query: str = "") -> list[JobPath]:
+        survey = self._surveyor.survey(git, tree_of(git, version))
+        return sorted(JobPath(job) for job in survey.jobs if job and query in job)
+
+    def _is_job(self, git: Git, version: Sha, path: JobPath) -> bool:
+        main = find(git, tree_of(git, version), f"{path}/{MAIN}")
+        return main is not None and main.is_file
+
+    def _job(self, git: Git, version: Sha, path: JobPath) -> Entry:
+        """The folder of a job. Raises NotFound with the nearest names."""
+        folder = find(git, tree_of(git, version), path) if self._is_job(git, version, path) else None
+        if folder is None:
+            raise NotFound(f"no job {path}", near=names.nearest(path, self._jobs(git, version)))
+        self._surveyor.survey(git, folder.oid)
+        return folder
+
+    def _check_tree(self, git: Git, tree: str) -> None:
+        if tree == self._good_tree:
+            return
+        check = TreeCheck(git, self._surveyor).compare(tree, self._good_tree)
+        if check.problems:
+            raise ValidationFailed(str(check.problems[0]), problems=check.problems)
+        self._good_tree = tree
+
+
+def _sorted(files: tuple[FileEntry, ...]) -> tuple[FileEntry, ...]:
+    return tuple(sorted(files, key=lambda file: file.path))
+
+
+def file_in(git: Git, folder: Entry, path: JobPath, file: str) -> Entry:
+    found = find(git, folder.oid, file)
+    if found is None or found.is_folder:
+        near = names.nearest(file, (name for name, _ in walk(git, folder.oid)))
+        raise NotFound(f"the job {path} has no file {file}", near=near)
+    if not found.is_file:
+        raise InvalidInput(f"{path}/{file} is no regular file")
+    return found
+
+
+def content_of(git: Git, entry: Entry, path: str) -> bytes:
+    if (size := blob_size(git, entry.oid)) > MAX_FILE_BYTES:
+        raise TooLarge(f"{path} has {size} bytes; at most {MAX_FILE_BYTES} are allowed")
+    return blob(git, entry.oid)
