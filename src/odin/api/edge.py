@@ -112,7 +112,7 @@ class Edge:
             return
         try:
             await self._app(scope, receive, passage.send)
-        except Exception:
+        except Exception:  # border: request
             log.exception("request %s failed", passage.id)
             if passage.status:
                 raise  # the answer is on its way: only closing the connection tells the client

@@ -12,7 +12,7 @@ import re
 
 BLANKS = "\u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
 SGR = re.compile(r"\x1b\[[0-9;:]{0,64}m")
-UNFINISHED = re.compile(r"\x1b(\[[0-9;:]{0,64})?$|\r$")
+UNFINISHED = re.compile(r"(?:\x1b(?:\[[0-9;:]{0,64})?|\r)\Z")
 RESET = "\x1b[0m"
 
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 
 import msgspec
 from sqlalchemy import Connection
+from sqlalchemy.engine.interfaces import DBAPICursor
 
 from odin.model.ids import PipelineId
 from odin.model.job import dump_task
@@ -37,6 +39,8 @@ SELECT {_values(16)} FROM json_each(?) WHERE true ON CONFLICT (id) DO NOTHING RE
 _INSERT_TASKS = f"""
 INSERT INTO tasks (pipeline, idx, name, spec, status, attempt)
 SELECT {_values(5)}, 0 FROM json_each(?)"""
+
+_TOMBSTONES = "SELECT id FROM tombstones WHERE id IN (SELECT value FROM json_each(?))"
 
 _UPDATE_PIPELINES = """
 UPDATE pipelines SET seq = j.value ->> 3, status = j.value ->> 4, outcome = j.value ->> 5,
@@ -74,47 +78,43 @@ def commit(
     A left-out pipeline was taken over by another server, its rows moved, or its id was given before. ``promises``
     are answers kept for submissions of this turn. Nothing of a left-out pipeline is written.
     """
-    lost = _insert_submitted(connection, changes.submitted)
-    lost |= _update_pipelines(connection, changes)
-    if lost:
-        changes = changes.without(lost)
-    _run(connection, _UPDATE_TASKS, (_task_row(*item) for item in changes.tasks.items()))
-    _run(connection, _UPSERT_ATTEMPTS, (_attempt_row(*item) for item in changes.attempts.items()))
-    _run(connection, _INSERT_EVENTS, changes.events)
+    # On the driver's own cursor: a call through SQLAlchemy costs 60 µs, and this is the path of every edge.
+    with closing(connection.connection.cursor()) as cursor:
+        lost = _insert_submitted(cursor, changes.submitted)
+        lost |= _update_pipelines(cursor, changes)
+        if lost:
+            changes = changes.without(lost)
+        _run(cursor, _UPDATE_TASKS, (_task_row(*item) for item in changes.tasks.items()))
+        _run(cursor, _UPSERT_ATTEMPTS, (_attempt_row(*item) for item in changes.attempts.items()))
+        _run(cursor, _INSERT_EVENTS, changes.events)
     for request, answer in promises:
         kept.keep(connection, request, answer, now=now)
     return lost
 
 
-def _run(connection: Connection, statement: str, rows: Iterable[object]) -> list[str]:
+def _run(cursor: DBAPICursor, statement: str, rows: Iterable[object]) -> list[PipelineId]:
+    """Run a statement over all rows at once; the ids that it returns, if it does."""
     batch = list(rows)
     if not batch:
         return []
-    result = connection.exec_driver_sql(statement, (_encode(batch).decode(),))
-    return [row[0] for row in result] if result.returns_rows else []
+    cursor.execute(statement, (_encode(batch).decode(),))
+    return [row[0] for row in cursor.fetchall()] if cursor.description else []
 
 
-def _insert_submitted(connection: Connection, submitted: Sequence[Submission]) -> set[PipelineId]:
+def _insert_submitted(cursor: DBAPICursor, submitted: Sequence[Submission]) -> set[PipelineId]:
     """New pipelines with ``seq`` 0, which the next statement moves like any other."""
     if not submitted:
         return set()
-    gone = {row[0] for row in _tombstones(connection, submitted)}
+    gone = set(_run(cursor, _TOMBSTONES, (each.id for each in submitted)))
     new = [each for each in submitted if each.id not in gone]
-    made = set(_run(connection, _INSERT_PIPELINES, (_submission_row(each) for each in new)))
-    _run(connection, _INSERT_TASKS, (row for each in new if each.id in made for row in _new_task_rows(each)))
+    made = set(_run(cursor, _INSERT_PIPELINES, (_submission_row(each) for each in new)))
+    _run(cursor, _INSERT_TASKS, (row for each in new if each.id in made for row in _new_task_rows(each)))
     return {each.id for each in submitted if each.id not in made}
 
 
-def _tombstones(connection: Connection, submitted: Sequence[Submission]) -> Iterable[Sequence[str]]:
-    ids = json.dumps([each.id for each in submitted])
-    return connection.exec_driver_sql(
-        "SELECT id FROM tombstones WHERE id IN (SELECT value FROM json_each(?))", (ids,)
-    ).all()
-
-
-def _update_pipelines(connection: Connection, changes: Changes) -> set[PipelineId]:
+def _update_pipelines(cursor: DBAPICursor, changes: Changes) -> set[PipelineId]:
     rows = (_pipeline_row(pipeline) for pipeline in changes.pipelines.values())
-    moved = set(_run(connection, _UPDATE_PIPELINES, rows))
+    moved = set(_run(cursor, _UPDATE_PIPELINES, rows))
     return {identity for identity in changes.pipelines if identity not in moved}
 
 

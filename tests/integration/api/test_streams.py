@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import signal
 import socket
 import struct
 import threading
@@ -12,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from odin.api import streams
+from odin.api.server import make_server
 from odin.api.stopping import Stopping
 from odin.model.users import Role
 from odin.store.users import Change
@@ -353,3 +355,11 @@ def test_f07_what_is_acknowledged_while_stopping_is_there_afterwards(listening):
     assert not server.thread.is_alive()
     assert refused
     assert all(server.house.queries.pipeline(pipeline) for pipeline in acknowledged)
+
+
+def test_f07_a_first_signal_asks_and_a_second_one_insists(house):
+    server = make_server(house.app, house.settings, house.services.stopping)
+    server.handle_exit(signal.SIGTERM, None)
+    assert (server.should_exit, server.force_exit) == (True, False)
+    server.handle_exit(signal.SIGTERM, None)
+    assert server.force_exit

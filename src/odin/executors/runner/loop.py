@@ -24,7 +24,8 @@ from .wire import PROTOCOL, Connection, encode
 REQUESTS_A_TURN = 16  # so that ends do not wait behind a long row of launches
 MOST_PEERS = 8
 LINGER_S = 30.0  # how long a runner with nothing to do waits for its server
-LOOK_AGAIN_S = 0.05
+HOLD_S = 0.02
+STARTED = '{"op":"started"'
 
 
 class Loop:
@@ -55,6 +56,8 @@ class Loop:
         self._peers: dict[int, Connection] = {}
         self._server: Connection | None = None
         self._inbox: deque[dict[str, Any]] = deque()
+        self._lines: list[str] = []
+        self._held: float | None = None
         self._leaving = False
         self._alone_since = time.monotonic()
         self.upgrade: list[str] | None = None
@@ -79,7 +82,7 @@ class Loop:
             for _ in ends:
                 self._reach("runner:after-end")
             self._sync(now)
-            self._send(lines + ends)
+            self._send(lines + ends, now)
 
     def _idle(self) -> bool:
         if self._bodies.by_id or (self._stay and not self._leaving):
@@ -92,7 +95,8 @@ class Loop:
         if self._inbox:
             return 0
         now = time.monotonic()
-        waits = [self._bodies.next_in(now), self._adopted.next_in(), self._ledger.sync_in(now), LINGER_S]
+        held = None if self._held is None else max(0.0, self._held - now)
+        waits = [self._bodies.next_in(now), self._adopted.next_in(), self._ledger.sync_in(now), held, LINGER_S]
         return 1000 * min(wait for wait in waits if wait is not None) + 1
 
     def _attend(self, fd: int) -> None:
@@ -164,6 +168,7 @@ class Loop:
             self._requests.suspect = False
             self._drop(self._server)
         self._server, self._inbox, self._leaving = peer, peer.requests, False
+        self._lines = []
         self._starter.greet(hello["env"], hello["user"])
         return peer.send([encode(answer), *self._ledger.unacknowledged()])
 
@@ -183,14 +188,19 @@ class Loop:
         if self._ledger.sync_in(now) == 0:
             self._ledger.sync()
 
-    def _send(self, lines: list[str]) -> None:
-        server = self._server
-        if server is None or not lines:
+    def _send(self, lines: list[str], now: float) -> None:
+        """Starts wait a little for company: nothing hangs on them, and many tasks end before they are told."""
+        if self._held is None and lines:
+            self._held = now + HOLD_S
+        self._lines += lines
+        urgent = any(not line.startswith(STARTED) for line in lines)
+        if self._held is None or not (urgent or now >= self._held):
             return
-        if server.send(lines):
-            self._listen(server)
-        else:
-            self._drop(server)
+        lines, self._lines, self._held = self._lines, [], None
+        if self._server and self._server.send(lines):
+            self._listen(self._server)
+        elif self._server:
+            self._drop(self._server)
 
     def _ask_to_leave(self, *_: object) -> None:
         """SIGTERM: the runner ends when nothing runs any more."""
