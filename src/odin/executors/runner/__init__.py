@@ -6,7 +6,9 @@ Standard library only and no import of the rest of Odin: it is started as ``pyth
     loop       one thread: children that ended, requests, timers, then one journal write and one send a turn
     requests   what each request of the server does
     bodies     the life of what runs: timeout, stop, the rest of its tree, its end
-    ledger     what is known of each attempt; the journal is its durable half
+    adoption   bodies that an earlier runner started
+    ending     what an end means: code, reason, sentence
+    ledger     what is known of each attempt; the ``journal`` is its durable half
     spawn      the start record (the log file) and the process; ``program`` finds it and words what failed
     linux      marks, subreaper, pidfd; ``portable`` does without
     wire       lines of JSON over the socket

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
+_sync = getattr(os, "fdatasync", os.fsync)
 STEP = 256 << 10  # allocated at a time
 RESERVE = 128 << 10  # kept free for the ends of about 300 running attempts
 
@@ -72,7 +73,7 @@ class Journal:
     def sync(self) -> None:
         """A disk that cannot do it is said so in the messages; there is nothing better to do than to go on."""
         try:
-            os.fdatasync(self._fd)
+            _sync(self._fd)
         except OSError as error:
             print(f"the journal could not be synced: {error}", file=sys.stderr, flush=True)
 

@@ -94,7 +94,8 @@ def serve(options: dict[str, str], lock: int, listener: socket.socket, ready: in
         os.close(ready)
     loop.run()
     while loop.upgrade:
-        _become(loop.upgrade, (lock, listener.fileno()))
+        own = [f"--{name}" for name in ("stay", "portable") if name in options]
+        _become([*loop.upgrade, *own], (lock, listener.fileno()))
         loop.run()
     os.unlink(f"{options['data']}/runner/socket")
     ledger.close()
