@@ -1,6 +1,8 @@
 """Who gets in where: every route of the router, with every identity and every method."""
 
+import asyncio
 import time
+from urllib.parse import unquote
 
 import jwt
 import pytest
@@ -247,11 +249,36 @@ def test_a56_no_trick_with_a_path_or_header_gets_around_the_token(house, path, h
     )
 )
 def test_a56_no_generated_path_reaches_what_is_guarded(house, segments):
-    answer = house.client().get("/" + "/".join(segments), follow_redirects=False)
-    if answer.status_code == 200:
-        assert str(answer.url.path) in ("/v1/ping", "/healthz", "/readyz", "/v1/openapi.json")
+    raw = "/" + "/".join(segments)
+    status, settled = asyncio.run(ask(house.app, raw))
+    if status == 200:
+        assert settled in ("/v1/ping", "/healthz", "/readyz", "/v1/openapi.json")
     else:
-        assert answer.status_code in (400, 401, 404, 405, 503)
+        assert status in (400, 401, 404, 405, 503)
+
+
+async def ask(app, raw):
+    """The status of an anonymous GET, and the path as it was understood, without a client that tidies it up."""
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": unquote(raw),
+        "raw_path": raw.encode(),
+        "query_string": b"",
+        "scheme": "http",
+        "headers": [(b"host", b"127.0.0.1")],
+        "client": ("127.0.0.1", 1),
+    }
+    sent = []
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message):
+        sent.append(message)
+
+    await app(scope, receive, send)
+    return sent[0]["status"], scope["path"]
 
 
 @pytest.mark.parametrize("name", ["health", "ready", "ping", "auth", "healthz", "openapi.json"])
