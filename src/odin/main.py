@@ -235,7 +235,15 @@ class Server:
         if settings.anonymous_reads:
             print("  every user of this machine can read (ODIN_ANONYMOUS_READ=off changes that)", file=sys.stderr)
         if password is not None:
-            print(f"  first start: user {settings.root_user}, password {password} (shown once)", file=sys.stderr)
+            print(f"  first start: user {settings.root_user}, {self._first_password(password)}", file=sys.stderr)
+
+    def _first_password(self, password: str) -> str:
+        """The password on a terminal; elsewhere, where somebody may collect it, the file that holds it (A-53)."""
+        if sys.stderr.isatty():
+            return f"password {password} (shown once)"
+        from odin.api.bootstrap import PASSWORD_FILE
+
+        return f"password in {self._settings.data / 'secrets' / PASSWORD_FILE}"
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

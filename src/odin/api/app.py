@@ -23,7 +23,6 @@ from odin.api.services import Context, Services
 from odin.api.uploads import Uploads
 from odin.jobs.http import GitBackend
 from odin.model.errors import OdinError
-from odin.settings import Settings
 
 ROUTERS = (auth, users, jobs, files, pipelines, stream, resources, logs, server)
 
@@ -61,13 +60,8 @@ def build_context(services: Services) -> Context:
         uploads=Uploads(),
         jobs=JobShapes(services.repository),
         cursors=Cursors(services.tokens.derive("cursors")),
-        anonymous_reads=reads_are_open(services.settings),
+        anonymous_reads=services.settings.anonymous_reads,
     )
-
-
-def reads_are_open(settings: Settings) -> bool:
-    """Whether reading needs no token. Behind a proxy a loopback address says nothing about who asks."""
-    return settings.anonymous_reads and (settings.anonymous_read == "on" or not settings.trusted_proxies)
 
 
 def check_routes(app: FastAPI) -> None:

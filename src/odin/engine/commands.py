@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Literal
 
 import anyio.to_thread
 
@@ -44,16 +43,6 @@ class PipelineRef:
 
 
 @dataclass(frozen=True, slots=True)
-class EngineStatus:
-    """Whether pipelines are driven. ``place_away`` says why tasks cannot be reached now; None while they can."""
-
-    ready: bool
-    reason: str
-    place_away: str | None
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Prepared:
     """A job that may be launched: checked, pinned, its checkout held."""
 
@@ -78,11 +67,6 @@ class Commands:
     @property
     def feed(self) -> Feed:
         return self.engine.feed
-
-    def status(self) -> EngineStatus:
-        """What ``/readyz`` tells; asks nobody, so it never waits."""
-        failure, away = self.engine.failure, self.engine.away
-        return EngineStatus(failure is None, failure or "", away, (away,) if away else ())
 
     async def launch(
         self,
@@ -113,11 +97,10 @@ class Commands:
                     continue
         raise Conflict("no free pipeline id was found; try again")
 
-    async def rerun(self, pipeline: str, user: User, *, start: Literal["start"] = "start") -> PipelineRef:
-        """Begin the same job again, at the commit that the pipeline ran."""
-        del start
+    async def rerun(self, pipeline: str, user: User, *, idempotency: Idempotency | None = None) -> PipelineRef:
+        """Begin the same job again from its start, at the commit that the pipeline ran."""
         view = await self._view(pipeline)
-        return await self.launch(view.job, user, rerun_of=view.id, version=Sha(view.version))
+        return await self.launch(view.job, user, idempotency=idempotency, rerun_of=view.id, version=Sha(view.version))
 
     async def cancel(self, pipeline: str, user: User) -> None:
         """Stop a pipeline and keep everything; returns once that is durable. Conflict if it is over already."""

@@ -27,6 +27,7 @@ def step(world: World, events: Iterable[Event], now: float) -> None:
     for event in events:
         _HANDLERS[type(event)](world, event, now)
     admit(world, now)
+    _tell_queued(world, now)
 
 
 def admit(world: World, now: float) -> None:
@@ -41,6 +42,14 @@ def admit(world: World, now: float) -> None:
     for identity, idx, cards in world.pool.admit(wanted):
         pipeline = world.pipelines[identity]
         _plan(world, pipeline, pipeline.tasks[idx], cards, now)
+
+
+def _tell_queued(world: World, now: float) -> None:
+    """Tasks whose wait for others is over and that found no room in the same step: people see that they queue."""
+    for pipeline, task in world.queued:
+        if task.ticket and task.verdict is None:
+            world.record(pipeline, now, "queued", task, None)
+    world.queued.clear()
 
 
 def _plan(world: World, pipeline: Pipeline, task: Task, cards: tuple[str, ...], now: float) -> None:
@@ -150,9 +159,8 @@ def _retry_due(world: World, pipeline: Pipeline, task: Task, now: float) -> None
     if task.due_at is not None:
         task.due_at = None
         task.reason = None
-        world.changes.tasks[pipeline.id, task.idx] = task
-        world.changes.pipelines[pipeline.id] = pipeline
         world.offer(pipeline, task, now)
+        world.queued.append((pipeline, task))
 
 
 def _pending_over(world: World, pipeline: Pipeline, task: Task, now: float) -> None:
@@ -338,8 +346,8 @@ def _release_children(world: World, pipeline: Pipeline, task: Task, now: float) 
         child = pipeline.tasks[idx]
         child.unmet -= 1
         if not child.unmet and child.verdict is None:
-            world.changes.tasks[pipeline.id, idx] = child
             world.offer(pipeline, child, now)
+            world.queued.append((pipeline, child))
 
 
 def _fail(world: World, pipeline: Pipeline, task: Task, reason: str, now: float, *, at: float | None = None) -> None:

@@ -196,6 +196,7 @@ class World:
     timers: list[Timer] = field(default_factory=list)
     changes: Changes = field(default_factory=Changes)
     due: Due = field(default_factory=Due)
+    queued: list[tuple[Pipeline, Task]] = field(default_factory=list)
     order: int = 0
 
     def take_changes(self) -> Changes:

@@ -79,6 +79,14 @@ def test_history_tells_each_move_once_and_in_order():
     assert [event.seq for event in sim.world.changes.events] == [1, 2, 3, 4, 5, 6]
 
 
+def test_a_task_that_finds_no_room_is_told_to_queue():
+    sim = Sim(cpus=1)
+    sim.submit(spec("a"), spec("b", "a"), spec("c", "a"))
+    sim.end("a")
+    assert sim.history()[-3:] == ["executed a", "planned b", "queued c"]
+    assert sim.statuses() == {"a": "executed", "b": "queued", "c": "queued"}
+
+
 def test_running_alone_is_not_urgent():
     sim = Sim()
     sim.submit(spec("a"))

@@ -122,10 +122,10 @@ async def rerun(pipeline: str, given: RerunBody, request: Request, odin: Ctx, ac
         raise NotSupported('a pipeline can only be run again whole yet: {"from": "start"}')
 
     async def act() -> Response:
-        ref = await odin.services.commands.rerun(pipeline, actor, start="start")
+        ref = await odin.services.commands.rerun(pipeline, actor, idempotency=asked)
         return answer({"pipeline": reference(ref)})
 
-    return await odin.once.answer(asked, act)
+    return await odin.once.answer(asked, act, keep=False)
 
 
 @routes.delete("/v1/pipelines/{pipeline}")
