@@ -200,7 +200,7 @@ class Settings:
     root_user: Annotated[str, Rule(username,
         "name of the first admin; read only while no user exists", _starter, shown="who starts the server")]
     root_pass: Annotated[str | None, Rule(text,
-        "password of the first admin; read only while no user exists", shown="random, printed once",
+        "password of the first admin; read only while no user exists", shown="random, shown once",
         masked="all")] = field(repr=False)
     secret: Annotated[str | None, Rule(text,
         "signs the tokens; at least 32 bytes", shown="made on first start", masked="all")] = field(repr=False)
