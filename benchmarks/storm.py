@@ -25,7 +25,7 @@ OLD = 100_000
 JOB = "training"
 ROUNDS = 3
 PAUSE_S = 0.005  # between two questions of the reader
-LONGEST_S = 600.0
+LONGEST_S = 300.0
 OWN = {
     schema.pipelines: ("id", "number"),
     schema.tasks: ("pipeline",),
@@ -85,7 +85,10 @@ class Reader:
     choice: random.Random = field(default_factory=lambda: random.Random(7))
 
     def read_while(self, going_on: Callable[[], bool]) -> None:
+        until = time.monotonic() + LONGEST_S
         while going_on():
+            if time.monotonic() > until:
+                raise RuntimeError("the pipelines did not end")
             some = self.choice.choice(self.old)
             self._ask("status", f"/v1/pipelines/{some}")
             self.cursor = self._ask("list", "/v1/pipelines")["nextCursor"]

@@ -42,16 +42,12 @@ class Inbox:
         """Add an event from any thread; wakes the engine if it sleeps."""
         with self._lock:
             self._items.append(item)
-            ring, self._rung = not self._rung, True
-        if ring:
-            self._ends[1].send(b"\0")
+            self._ring()
 
     def ring(self) -> None:
         """Wake the engine without an event."""
         with self._lock:
-            ring, self._rung = not self._rung, True
-        if ring:
-            self._ends[1].send(b"\0")
+            self._ring()
 
     def take(self, most: int) -> list[Item]:
         """Up to ``most`` events, oldest first; the descriptor stays readable if there are more."""
@@ -61,6 +57,12 @@ class Inbox:
                 os.read(self.fileno(), 1)
                 self._rung = False
         return taken
+
+    def _ring(self) -> None:
+        """Under the lock, or ``take`` could look for the byte before it was sent."""
+        if not self._rung:
+            self._ends[1].send(b"\0")
+            self._rung = True
 
     def close(self) -> None:
         for end in self._ends:

@@ -33,10 +33,12 @@ def load() -> Any:
 
 def gpus(load: Callable[[], Any] = load) -> list[Gpu]:
     """Every GPU of this machine; none where NVML or the driver is missing."""
+    from pynvml import NVMLError
+
     try:
         nvml = load()
         count = nvml.nvmlDeviceGetCount()
-    except Exception:  # noqa: BLE001 - NVML has twenty errors that all mean: no GPU can be used here
+    except (ImportError, NVMLError):  # twenty errors that all mean: no GPU can be used here
         return []
     return [_gpu(nvml, nvml.nvmlDeviceGetHandleByIndex(index)) for index in range(count)]
 

@@ -274,7 +274,7 @@ def test_an_engine_that_fails_again_and_again_says_so_and_stops(house):
     house = house()
     plans = ",".join(f"engine:events-taken:{n}:raise" for n in range(1, 50))
     odin_testing.faults.plan(plans)
-    with pytest.raises(Unavailable, match="failed several times|had to restart"):
+    with pytest.raises(Unavailable, match=r"failed several times|had to restart"):
         for number in range(100):
             house.submit(spec("a"), id=f"job-{number:08d}")
     house.until(lambda: house.engine.failure is not None or _poked(house))

@@ -237,3 +237,19 @@ def test_f90_a_stranger_with_the_number_of_a_task_is_never_signalled(new_machine
         assert new_machine.end("a").code is None
         new_machine.settle()
         assert stranger.poll() is None
+
+
+def test_attempts_of_the_same_name_in_two_data_folders_do_not_touch_each_other(linux):
+    from .conftest import Machine
+
+    other = Machine()
+    try:
+        other.open()
+        other.shell("a", "exec sleep 600")
+        other.started("a")
+        linux.shell("a", "sleep 600 & exit 3")
+        assert linux.end("a").code == 3
+        other.settle()
+        assert other.last(Ended, "a") is None
+    finally:
+        other.dispose()

@@ -9,19 +9,16 @@ import threading
 from pathlib import Path
 from types import SimpleNamespace
 
+import pynvml
 import pytest
 
 from odin.executors.nvml import LocalNodes, gpus, load
 
 
-class NVMLError(Exception):
-    pass
-
-
 class Driver:
     """Two cards' worth of NVML; ``missing`` functions answer NotSupported."""
 
-    NVMLError = NVMLError
+    NVMLError = pynvml.NVMLError
     NVML_TEMPERATURE_GPU = 0
     NVML_CLOCK_GRAPHICS, NVML_CLOCK_SM, NVML_CLOCK_MEM, NVML_CLOCK_VIDEO = range(4)
     NVML_BRAND_COUNT, NVML_BRAND_TESLA, NVML_BRAND_GEFORCE_RTX = 99, 2, 14
@@ -60,7 +57,7 @@ class Driver:
         return 0
 
     def nvmlDeviceGetSerial(self, card):
-        raise NVMLError
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
 
     def nvmlDeviceGetMemoryInfo(self, card, version=None):
         return SimpleNamespace(total=80 << 30, used=1 << 30, free=79 << 30)
@@ -84,7 +81,7 @@ class Driver:
         return [SimpleNamespace(pid=7, usedGpuMemory=2 << 30), SimpleNamespace(pid=8, usedGpuMemory=None)]
 
     def nvmlDeviceGetGraphicsRunningProcesses(self, card):
-        raise NVMLError
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
 
     def nvmlSystemGetProcessName(self, pid):
         return "python"
@@ -130,7 +127,7 @@ def test_what_a_card_does_not_give_is_not_available_and_its_power_is_0():
 
 def test_a_machine_without_a_driver_has_no_gpus():
     def broken():
-        raise NVMLError("driver not loaded")
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_DRIVER_NOT_LOADED)
 
     def absent():
         raise ImportError
@@ -169,8 +166,6 @@ async def test_f95_a_driver_that_hangs_costs_old_values_not_the_server(monkeypat
 
 
 def test_without_nvidia_hardware_the_real_binding_finds_nothing():
-    import pynvml
-
     if Path("/dev/nvidiactl").exists():
         pytest.skip("this machine has a driver")
     with pytest.raises(pynvml.NVMLError):

@@ -1,9 +1,9 @@
 """Whatever happens in whatever order: nothing is ever stuck, started twice, or changed after its end (P2, P3, P5)."""
 
-from builders import Sim, spec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from builders import Sim, spec
 from odin.model.job import Retries
 from odin.model.reports import Reason
 from odin.model.states import FINAL, AttemptState, Stop

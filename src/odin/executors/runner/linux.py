@@ -3,7 +3,8 @@
 A process inherits a mark from the runner at its start: an odd soft limit of realtime CPU time (RLIMIT_RTTIME,
 2^61 microseconds and more, so it never bites). Unlike a session, a process group or the environment it survives
 setsid, double forks and a cleared environment, can be asked for with one call, and is found by a later runner,
-which computes it from the attempt's id. Orphans come to the runner, since it is a subreaper, and it alone reaps them.
+which computes it from data folder and attempt. Orphans come to the runner, since it is a subreaper, and it alone
+reaps them.
 """
 
 from __future__ import annotations
@@ -26,10 +27,6 @@ PR_SET_NO_NEW_PRIVS = 38
 FIRST_MARK = 1 << 61
 PIDFD_INFO_EXIT = 1 << 3
 PIDFD_GET_INFO = (3 << 30) | (64 << 16) | (0xFF << 8) | 11  # _IOWR(0xFF, 11, struct of 64 bytes)
-
-
-def _mark(attempt: str) -> int:
-    return FIRST_MARK | int.from_bytes(hashlib.blake2b(attempt.encode(), digest_size=7).digest())
 
 
 def _mark_of(pid: int) -> int:
@@ -80,7 +77,10 @@ def _send(pid: int, mark: int, signum: int) -> None:
 
 
 class Processes:
-    def __init__(self) -> None:
+    """``scope`` tells this runner's attempts from those of others on the machine: its data folder."""
+
+    def __init__(self, scope: str) -> None:
+        self._key = hashlib.sha256(os.fsencode(scope)).digest()
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
             raise OSError(ctypes.get_errno(), "PR_SET_CHILD_SUBREAPER")
@@ -100,7 +100,7 @@ class Processes:
 
     def mark(self, attempt: str) -> None:
         """The next process started belongs to this attempt."""
-        resource.setrlimit(resource.RLIMIT_RTTIME, (_mark(attempt), self._own[1]))
+        resource.setrlimit(resource.RLIMIT_RTTIME, (self._mark(attempt), self._own[1]))
 
     def unmark(self) -> None:
         """The runner is not one of its tasks (but may be part of another runner's)."""
@@ -120,7 +120,7 @@ class Processes:
 
     def find(self, attempt: str) -> Body | None:
         """What lives of an attempt whose witness was not written: the leader of its session is the main process."""
-        pids = [pid for pid, _ in self._scan({_mark(attempt)})]
+        pids = [pid for pid, _ in self._scan({self._mark(attempt)})]
         if not pids:
             return None
         pid = next(filter(_is_leader, pids), None)
@@ -149,7 +149,7 @@ class Processes:
 
         All that is left of a child's tree hangs on a child of ours: asking for our children is enough.
         """
-        marks = {_mark(body.id): body.id for body in bodies}
+        marks = {self._mark(body.id): body.id for body in bodies}
         if all(body.child for body in bodies) and self._children >= 0:
             orphans = self._orphans(running)
             return {marks[mark] for mark in map(_mark_of, orphans) if mark in marks}
@@ -157,9 +157,13 @@ class Processes:
 
     def signal(self, bodies: Collection[Body], signum: int) -> None:
         """To every process of these attempts; a stopped one wakes up to take it."""
-        for pid, mark in self._scan({_mark(body.id) for body in bodies}):
+        for pid, mark in self._scan({self._mark(body.id) for body in bodies}):
             _send(pid, mark, signum)
             _send(pid, mark, signal.SIGCONT)
+
+    def _mark(self, attempt: str) -> int:
+        digest = hashlib.blake2b(attempt.encode(), digest_size=7, key=self._key).digest()
+        return FIRST_MARK | int.from_bytes(digest)
 
     def _orphans(self, running: Collection[int]) -> Iterable[int]:
         size = 1 << 16

@@ -104,7 +104,7 @@ def serve(options: dict[str, str], lock: int, listener: socket.socket, ready: in
 
 def build(options: dict[str, str], listener: socket.socket) -> tuple[Loop, Ledger]:
     portable = "portable" in options or sys.platform != "linux"
-    processes, reach, poll = _processes(portable), _reach(options.get("faults")), select.poll()
+    processes, reach, poll = _processes(portable, options["data"]), _reach(options.get("faults")), select.poll()
     boot, logs = processes.boot(), Logs(f"{options['data']}/logs")
     journal = Journal(f"{options['data']}/runner/journal")
     ledger = Ledger(journal, runner=os.urandom(16).hex(), boot=boot)
@@ -142,14 +142,14 @@ def _leave_terminal() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
-def _processes(portable: bool) -> Processes:
+def _processes(portable: bool, data: str) -> Processes:
     if portable:
         from .portable import Processes as PortableProcesses
 
         return PortableProcesses()
     from .linux import Processes as LinuxProcesses
 
-    return LinuxProcesses()
+    return LinuxProcesses(os.path.realpath(data))
 
 
 def _reach(path: str | None) -> Callable[[str], None]:
