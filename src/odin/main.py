@@ -167,7 +167,7 @@ class Server:
         self._stack.callback(repository.close)
         checkouts = Checkouts(repository, settings.shared / "checkouts")
         queries = Queries(database)
-        cleaner = Cleaner(layout, settings.data / "logs", Deletions(database), checkouts, queries.uses)
+        cleaner = Cleaner(layout, settings.data / "logs", Deletions(database), checkouts, queries)
         engine = self._engine(database, layout, checkouts)
         commands = Commands(engine, repository, checkouts, queries, cleaner, layout, settings.local_mounts)
         return Rooms(database, Users(database), repository, engine, commands, queries)

@@ -5,6 +5,7 @@ Source: reliability.md, A-01, A-56, A-61, A-62, A-65, A-66, A-76, A-80, A-103.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import time
@@ -21,6 +22,7 @@ from odin.api.metrics import UNROUTED
 from odin.api.problems import WRONG_HOST, printable, problem
 from odin.api.protocol import PER_ADDRESS
 from odin.api.services import Context
+from odin.api.stopping import STOPPING_RETRY_S
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -29,7 +31,6 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 HSTS = "max-age=31536000"
-STOPPING_RETRY_S = 2
 LONGEST_LOGGED = 200
 READS = ("GET", "HEAD", "OPTIONS")
 access_log = logging.getLogger("odin.access")
@@ -112,6 +113,11 @@ class Edge:
             return
         try:
             await self._app(scope, receive, passage.send)
+        except asyncio.CancelledError:
+            # The grace of a stopping server is over: whoever still waits is told so, not cut off.
+            if passage.status or not self._odin.services.stopping:
+                raise
+            await _later()(scope, receive, passage.send)
         except Exception:  # border: request
             log.exception("request %s failed", passage.id)
             if passage.status:
@@ -122,8 +128,7 @@ class Edge:
     def _refusals(self, scope: Scope, place: str) -> Iterator[Response]:
         """What forbids answering at all; the first counts."""
         if self._odin.services.stopping:
-            later = {"Retry-After": str(STOPPING_RETRY_S), "Connection": "close"}
-            yield problem(503, "the server is stopping; try again", headers=later)
+            yield _later()
         if place and self._busy[place] > PER_ADDRESS:
             yield problem(429, "too many requests at once from one address", headers={"Retry-After": "1"})
         headers = Headers(scope=scope)
@@ -142,6 +147,11 @@ class Edge:
         given = headers.getlist("host")
         name = host_name(given[0]) if len(given) == 1 else ""
         return is_loopback(name) or name in self._hosts
+
+
+def _later() -> Response:
+    headers = {"Retry-After": str(STOPPING_RETRY_S), "Connection": "close"}
+    return problem(503, "the server is stopping; try again", headers=headers)
 
 
 def _hosts(odin: Context) -> frozenset[str] | None:

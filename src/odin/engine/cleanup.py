@@ -11,17 +11,16 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from odin.engine.layout import Layout
+from odin.engine.layout import Layout, take_back_run
 from odin.faults import reach
 from odin.jobs.checkouts import Checkouts
 from odin.model.errors import Conflict
 from odin.model.ids import PipelineId, Sha
 from odin.store.deletion import Deletions
-from odin.store.queries import PipelineView
+from odin.store.queries import PipelineView, Queries
 
 log = logging.getLogger("odin.cleanup")
 
@@ -44,7 +43,7 @@ class Cleaner:
     logs: Path
     deletions: Deletions
     checkouts: Checkouts
-    uses: Callable[[str], int]
+    queries: Queries
 
     def plan(self, view: PipelineView, db: bool, fs: bool) -> list[Cleanup]:
         """What ``clean`` would do now."""
@@ -66,11 +65,25 @@ class Cleaner:
         return done
 
     def resume(self) -> None:
-        """Finish the cleanups that a crash interrupted, and empty the trash."""
+        """Finish what a crash interrupted; before anything is launched.
+
+        Cleanups that were begun, checkouts and pins that no pipeline has, folders of pipelines that were never
+        accepted, and the trash.
+        """
         for each in self.deletions.begun():
             log.info("resuming the cleanup of %s", each.pipeline)
             self._carry_out(each.pipeline, each.version, db=each.db, fs=each.fs)
+        for version in self.checkouts.kept():
+            if not self.queries.uses(version):
+                self._collect(version)
+        known = self.queries.known_ids()
+        for run in self.layout.runs.iterdir():
+            if run.name not in known and run.is_dir() and not run.is_symlink():
+                take_back_run(self.layout, PipelineId(run.name))
         self._empty_trash()
+
+    def _collect(self, version: Sha) -> None:
+        self.checkouts.collect(version, lambda: self.queries.uses(version) > 0)
 
     def _carry_out(self, pipeline: PipelineId, version: Sha, *, db: bool, fs: bool) -> None:
         if fs:
@@ -81,7 +94,7 @@ class Cleaner:
         self.deletions.finish(pipeline, db=db)
         reach("cleanup:rows-removed")
         if db:
-            self.checkouts.collect(version, lambda: self.uses(version) > 0)
+            self._collect(version)
         self._empty_trash()
 
     def _remove(self, parent: Path, name: str) -> None:

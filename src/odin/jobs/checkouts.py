@@ -27,6 +27,7 @@ from odin.jobs.repository import Repository
 from odin.jobs.seals import Seals
 from odin.model.ids import Sha
 
+COMMIT = re.compile(r"[0-9a-f]{40}")
 LEFTOVER = re.compile(r"(?:tmp|trash)-([0-9a-f]{40})-[0-9a-f]{8}")
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,12 @@ class Checkouts:
         """While this lasts, nobody collects that checkout."""
         with self._locked(f"{sha_of(version)}.hold", fcntl.LOCK_SH):
             yield
+
+    def kept(self) -> list[Sha]:
+        """Every commit that has a checkout or a pin, wanted or left over; in order."""
+        with translated(self._root):
+            made = {Sha(path.name) for path in self._root.iterdir() if COMMIT.fullmatch(path.name)}
+        return sorted(made.union(self._repository.pins()))
 
     def collect(self, version: Sha, in_use: Callable[[], bool]) -> bool:
         """Remove a checkout and let its commit go, unless it is held or ``in_use()``; may be repeated.

@@ -96,6 +96,11 @@ def pin(git: Git, version: Sha) -> None:
             return
 
 
+def pins(git: Git) -> list[Sha]:
+    """The commits that are kept."""
+    return [Sha(name.removeprefix(PINS)) for name in git.listall_references() if name.startswith(PINS)]
+
+
 def unpin(git: Git, version: Sha) -> None:
     """Let a commit go; may be repeated."""
     found = git.references.get(PINS + version)

@@ -166,6 +166,11 @@ class Repository(Reader):
         with translated(self.path):
             refs.pin(self._git(), sha_of(version))
 
+    def pins(self) -> list[Sha]:
+        """The commits that are kept."""
+        with translated(self.path):
+            return refs.pins(self._git())
+
     def unpin(self, version: Sha) -> None:
         """Undo ``pin``; may be repeated."""
         with translated(self.path):

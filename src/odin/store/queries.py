@@ -178,12 +178,16 @@ class Queries:
             ids = same or connection.execute(newest).scalars().all()
         return difflib.get_close_matches(pipeline, ids, n=count, cutoff=0.6)
 
-    def known(self, pipeline: str) -> bool:
-        """Whether the id was ever given, to a pipeline that is there or one that is gone."""
+    def alive(self) -> None:
+        """Ask the store something small; raises what keeps it from answering."""
         with self.snapshot() as connection:
-            here = connection.execute(select(pipelines.c.number).where(pipelines.c.id == pipeline)).first()
-            gone = connection.execute(select(tombstones.c.at).where(tombstones.c.id == pipeline)).first()
-        return here is not None or gone is not None
+            connection.execute(select(1)).scalar_one()
+
+    def known_ids(self) -> set[str]:
+        """Every id that was ever given, to pipelines that are there and those that are gone."""
+        with self.snapshot() as connection:
+            here = connection.execute(select(pipelines.c.id)).scalars()
+            return {*here, *connection.execute(select(tombstones.c.id)).scalars()}
 
     def uses(self, version: str) -> int:
         """How many pipelines run, or ran, at a commit."""

@@ -50,7 +50,7 @@ class Office:
         self.queries = Queries(self.database)
         self.repository = Repository.open(root / "jobs.git")
         self.checkouts = Checkouts(self.repository, root / "shared" / "checkouts")
-        self.cleaner = Cleaner(self.layout, root / "logs", Deletions(self.database), self.checkouts, self.queries.uses)
+        self.cleaner = Cleaner(self.layout, root / "logs", Deletions(self.database), self.checkouts, self.queries)
         self.engine = Engine(self.database, place, Launches(self.layout, mounts), self.build)
         self.engine.start()
         self.commands = Commands(
@@ -287,7 +287,7 @@ async def test_cleaning_the_rows_removes_logs_and_the_checkout_nobody_else_uses(
     one = await finished(office)
     two = await office.done((await office.commands.launch("job", ADA)).id)
     await office.commands.cleanup(one.id, ADA, db=True, fs=False, dry_run=False)
-    assert office.queries.pipeline(one.id) is None and office.queries.known(one.id)
+    assert office.queries.pipeline(one.id) is None and one.id in office.queries.known_ids()
     assert not (office.root / "logs" / one.id).exists()
     assert office.layout.run(one.id).is_dir()
     assert office.checkouts.ready(two.version) is not None
@@ -402,6 +402,25 @@ async def test_a_cleanup_that_was_interrupted_is_resumed(office, monkeypatch):
     office.cleaner.resume()
     assert office.queries.pipeline(view.id) is None
     assert not office.layout.run(view.id).exists()
+
+
+async def test_a_start_collects_what_no_pipeline_has_and_keeps_what_one_has(office):
+    office = office()
+    kept = await finished(office)
+    office.push("other", HELLO)
+    unused = office.repository.head()
+    office.checkouts.ensure(unused)
+    office.repository.pin(unused)
+    begin_run(office.layout, "never-accepted1", ["a"])
+    foreign = office.layout.run("foreign-00000001") / "results"
+    foreign.mkdir(parents=True)
+    (foreign / "file").write_text("x")
+    office.cleaner.resume()
+    assert office.repository.pins() == [kept.version]
+    assert office.checkouts.kept() == [kept.version]
+    assert not office.layout.run("never-accepted1").exists()
+    assert (foreign / "file").exists()
+    assert office.layout.run(kept.id).is_dir()
 
 
 async def test_a_pipeline_in_flight_is_not_cleaned(office):

@@ -138,7 +138,8 @@ async def clean_up(
     dry_run: Annotated[bool, Query(alias="dryRun")] = False,
 ) -> Response:
     """Stop a pipeline, wait for its end, then remove what was asked for."""
-    done = await odin.services.commands.cleanup(pipeline, actor, db=db, fs=fs, dry_run=dry_run)
+    cleaning = odin.services.commands.cleanup(pipeline, actor, db=db, fs=fs, dry_run=dry_run)
+    done = await odin.services.stopping.unless(cleaning)
     return answer({"cleanups": [_cleanup(one) for one in done]})
 
 

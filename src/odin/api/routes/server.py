@@ -33,7 +33,7 @@ async def health() -> Response:
 @routes.get("/readyz")
 async def readiness(odin: Ctx) -> Response:
     """200 while the store answers and pipelines are driven, else 503 with the reason."""
-    await run_sync(odin.services.queries.known, "")
+    await run_sync(odin.services.queries.alive)
     engine = odin.services.commands.engine
     if engine.failure is not None:
         raise Unavailable(f"pipelines are not driven: {engine.failure}")
