@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
-import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
-
-LONGEST_RUN_S = 600.0
-POLL_S = 0.005
 
 
 class Client:
@@ -23,18 +19,19 @@ class Client:
     def close(self) -> None:
         self._connection.close()
 
-    def request(self, method: str, path: str, body: bytes | None = None, **query: object) -> dict[str, Any]:
+    def request(self, method: str, path: str, body: bytes | None = None, /, **query: object) -> dict[str, Any]:
         """The answer's JSON. Raises RuntimeError with the problem for any other status than 200."""
         target = f"{path}?{urlencode(query)}" if query else path
         answer = self._send(method, target, body)
         text = answer.read()
         if answer.status != 200:
             raise RuntimeError(f"{method} {target} gave {answer.status}: {text.decode(errors='replace')}")
-        return json.loads(text)
+        found: dict[str, Any] = json.loads(text)
+        return found
 
     def sign_in(self, username: str, password: str) -> str:
         given = json.dumps({"username": username, "password": password}).encode()
-        self.token = self.request("POST", "/v1/auth", given)["message"]
+        self.token = str(self.request("POST", "/v1/auth", given)["message"])
         return self.token
 
     def push(self, job: str, files: dict[str, str]) -> None:
@@ -44,22 +41,7 @@ class Client:
 
     def launch(self, job: str) -> str:
         given = json.dumps({"pipeline": {"job": job}}).encode()
-        return self.request("POST", "/v1/pipelines", given)["pipeline"]["id"]
-
-    def wait(self, pipeline: str, usual_s: float = 0.0) -> None:
-        """Until it succeeded, asking in the cheapest way: what is asked for is empty until then.
-
-        For most of ``usual_s`` nothing is asked, since each question takes CPU that the pipeline could have had.
-        """
-        time.sleep(0.8 * usual_s)
-        until = time.monotonic() + LONGEST_RUN_S
-        while not self.request("GET", "/v1/pipelines", q=pipeline, outcome="succeeded", limit=1)["pipelines"]:
-            if (
-                time.monotonic() > until
-                or self.request("GET", "/v1/pipelines", q=pipeline, outcome="failed")["pipelines"]
-            ):
-                raise RuntimeError(f"the pipeline {pipeline} did not succeed")
-            time.sleep(POLL_S)
+        return str(self.request("POST", "/v1/pipelines", given)["pipeline"]["id"])
 
     def follow(self, pipeline: str) -> None:
         """Read the stream of a pipeline up to its end."""

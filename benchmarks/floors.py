@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +78,8 @@ def _alone(word: str, *numbers: int) -> Cost:
 
 
 def _spawn(count: int, slots: int) -> None:
-    waiting, running = select.poll(), {}
+    waiting = select.poll()
+    running: dict[int, int] = {}  # pid by pidfd
     while count or running:
         while count and len(running) < slots:
             pid = os.posix_spawn(PROGRAM, [PROGRAM], {})
@@ -105,7 +107,7 @@ def _cpu_s() -> float:
 
 
 def main(word: str, *numbers: str) -> None:
-    work = {"spawn": _spawn, "forks": _forks}[word]
+    work: Callable[..., None] = {"spawn": _spawn, "forks": _forks}[word]
     cpu_s, began = _cpu_s(), time.perf_counter()
     work(*map(int, numbers))
     print(time.perf_counter() - began, _cpu_s() - cpu_s)

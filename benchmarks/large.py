@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import shapes
 from floors import Build
@@ -43,20 +42,22 @@ def real(folder: Path) -> Iterator[Row]:
     shape = shapes.fan_out(REAL)
     build = Build.write(folder / "wide", shape)
     with Server(folder / "wide-server") as server:
-        bench = Bench(server, server.client(), folder, ROUNDS)
+        bench = Bench(server, server.client(), server.committed(), folder, ROUNDS)
         bench.client.push(shape.name, {"main.yml": shapes.main_yml(shape)})
         odin, make = [], []
         for _ in range(ROUNDS):
             make.append(len(shape) / build.make(SLOTS).wall_s)
             odin.append(len(shape) / bench.run(shape))
+        bench.close()
     yield Row("W5", "fan-out of 10,000 ÷ make -j16", "tasks/s", odin, make)
 
 
-def alone(word: str, count: int, folder: Path) -> dict[str, Any]:
+def alone(word: str, count: int, folder: Path) -> dict[str, float]:
     folder.mkdir()
     program = str(Path(__file__).with_name("engine_alone.py"))
     command = [sys.executable, program, word, str(count), str(folder)]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    found: dict[str, float] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    return found
 
 
 LARGE: dict[str, Callable[[Path], Iterator[Row]]] = {"W5": engine, "W6": storm, "W7": reads, "W10": logs}

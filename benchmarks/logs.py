@@ -28,14 +28,15 @@ JOB = "logs"
 def logs(folder: Path) -> Iterator[Row]:
     """W10: 10 tasks writing 100,000 lines each, 5,000 a second, 50 followers."""
     with Server(folder / "logs") as server:
-        client = server.client()
+        client, committed = server.client(), server.committed()
         client.push(JOB, {"writer.py": Path(__file__).with_name("writer.py").read_text(), "main.yml": main_yml()})
         before_mb = processes.memory_mb(server.pid)
         pipeline = client.launch(JOB)
         memory = Memory(server.pid)
         answers = followed(server, client.token, [f"{pipeline}--t{index}" for index in range(TASKS)])
         added_mb = memory.most() - before_mb
-        client.wait(pipeline)
+        committed.wait(pipeline)
+        committed.close()
         client.close()
         lost = sum(lines_lost(server, each) for answer in answers for each in answer["followers"])
     delays = [delay for answer in answers for delay in answer["delays_ms"]]

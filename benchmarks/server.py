@@ -13,6 +13,7 @@ from pathlib import Path
 
 import processes
 from client import Client
+from database import Committed
 from processes import Cost
 
 BIN = Path(sys.executable).parent
@@ -88,6 +89,9 @@ class Server:
         client = Client(self.port)
         client.sign_in(USER, self._password)
         return client
+
+    def committed(self) -> Committed:
+        return Committed(self.data / "odin.db")
 
     def command(self, *words: str) -> Cost:
         """Run one of Odin's commands to its end."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import processes
 import shapes
 from client import Client
+from database import LONGEST_RUN_S, Committed
 from floors import Build
 from server import SLOTS, Server
 from table import Row, Target
@@ -25,7 +26,6 @@ OLD = 100_000
 JOB = "training"
 ROUNDS = 3
 PAUSE_S = 0.005  # between two questions of the reader
-LONGEST_S = 300.0
 OWN = {
     schema.pipelines: ("id", "number"),
     schema.tasks: ("pipeline",),
@@ -39,16 +39,16 @@ def storm(folder: Path) -> Iterator[Row]:
     build = Build.write(folder / "make", shapes.training(PIPELINES))
     odin, make, submitted = [], [], []
     with Server(folder / "storm") as server:
-        client = ready(server)
+        client, committed = ready(server)
         for _ in range(ROUNDS):
             make.append(build.make(SLOTS).wall_s)
             began = time.perf_counter()
             with processes.child(launches(server, client)):
                 pass
             submitted.append(PIPELINES / (time.perf_counter() - began))
-            until_idle(client)
+            committed.wait_until_idle()
             odin.append(time.perf_counter() - began)
-        client.close()
+        committed.close()
     yield Row("W6", "1,000 pipelines of 5 tasks ÷ make -j16", "s", odin, make, Target(3, 1.6))
     yield Row("W6", "launches taken", "/s", submitted)
 
@@ -56,17 +56,17 @@ def storm(folder: Path) -> Iterator[Row]:
 def reads(folder: Path) -> Iterator[Row]:
     """W7: reading during W6, one question at a time, on a database of 100,000 finished pipelines."""
     with Server(folder / "full") as server:
-        client = ready(server)
+        client, committed = ready(server)
         example = client.request("GET", "/v1/pipelines", limit=1)["pipelines"][0]["id"]
         client.close()
         server.stop()
         old = seed(server.data / "odin.db", example, OLD)
         server.start()
         ready_s, memory_mb = server.ready_s, processes.memory_mb(server.pid)
-        client, reader = server.client(), Reader(server.client(), old)
-        with processes.child(launches(server, client)) as launcher:
-            reader.read_while(lambda: launcher.poll() is None or not idle(client))
-        client.close()
+        reader = Reader(server.client(), old)
+        with processes.child(launches(server, reader.client)) as launcher:
+            reader.read_while(lambda: launcher.poll() is None or not committed.idle)
+        committed.close()
     limits = Target(100, 20)
     for kind, target in (("status", limits), ("list", limits), ("data", None), ("next page", None)):
         yield Row("W7", f"p99 of {kind}", "ms", reader.seen[kind], target=target, percentile=99)
@@ -85,7 +85,7 @@ class Reader:
     choice: random.Random = field(default_factory=lambda: random.Random(7))
 
     def read_while(self, going_on: Callable[[], bool]) -> None:
-        until = time.monotonic() + LONGEST_S
+        until = time.monotonic() + LONGEST_RUN_S
         while going_on():
             if time.monotonic() > until:
                 raise RuntimeError("the pipelines did not end")
@@ -104,34 +104,17 @@ class Reader:
         return answer
 
 
-def ready(server: Server) -> Client:
-    """A client, after the job was pushed and run once."""
-    client = server.client()
+def ready(server: Server) -> tuple[Client, Committed]:
+    """Ways to talk to it, after the job was pushed and run once."""
+    client, committed = server.client(), server.committed()
     client.push(JOB, {"main.yml": shapes.main_yml(shapes.training(1))})
-    client.wait(client.launch(JOB))
-    return client
+    committed.wait(client.launch(JOB))
+    return client, committed
 
 
 def launches(server: Server, client: Client) -> list[str]:
     program = Path(__file__).with_name("launches.py")
     return [sys.executable, str(program), str(server.port), client.token, JOB, str(PIPELINES)]
-
-
-def until_idle(client: Client) -> None:
-    until = time.monotonic() + LONGEST_S
-    while not idle(client):
-        if time.monotonic() > until:
-            raise RuntimeError("the pipelines did not end")
-        time.sleep(0.05)
-    if client.request("GET", "/v1/pipelines", outcome="failed", limit=1)["pipelines"]:
-        raise RuntimeError("a pipeline failed")
-
-
-def idle(client: Client) -> bool:
-    return not any(
-        client.request("GET", "/v1/pipelines", status=status, limit=1)["pipelines"]
-        for status in ("BUILDING", "RUNNING")
-    )
 
 
 def seed(path: Path, example: str, count: int) -> list[str]:

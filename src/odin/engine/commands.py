@@ -203,7 +203,9 @@ def check_owner(view: PipelineView, user: User) -> None:
 
 def answer_of(ref: PipelineRef) -> Answer:
     """The answer of a launch as it is kept for a repeated request."""
-    return Answer(200, json.dumps({"pipeline": {"id": ref.id, "name": ref.name, "job": ref.job}}))
+    return Answer(
+        200, json.dumps({"pipeline": {"id": ref.id, "name": ref.name, "job": ref.job}}, separators=(",", ":"))
+    )
 
 
 def ref_of(answer: Answer) -> PipelineRef:

@@ -85,7 +85,7 @@ class House:
             begin_run(layout, pipeline.id, [task.spec.name for task in pipeline.tasks])
 
         engine = Engine(self.database, self.place, Launches(layout), build)
-        cleaner = Cleaner(layout, self.data / "logs", Deletions(self.database), checkouts, self.queries.uses)
+        cleaner = Cleaner(layout, self.data / "logs", Deletions(self.database), checkouts, self.queries)
         return Services(
             settings=self.settings,
             repository=self.repository,
