@@ -67,7 +67,7 @@ def make_server(app: Any, settings: Settings, stopping: Stopping, *, grace_s: in
         loop="uvloop",
         http=behind(Doors(settings.max_connections, proxies)),
         ws="none",
-        lifespan="on",
+        lifespan="off",  # the app has nothing to do there, and a second signal would end it with a traceback
         log_config=None,
         access_log=False,
         server_header=False,

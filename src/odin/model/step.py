@@ -58,7 +58,7 @@ def _plan(world: World, pipeline: Pipeline, task: Task, cards: tuple[str, ...], 
     task.reason = None
     task.submitted_at = task.submitted_at or now
     task.attempt = Attempt(task.number, now, cards=cards)
-    world.open[pipeline.attempt_id(task)] = (pipeline, task)
+    world.open[pipeline.attempt_id(task)] = (pipeline, task, task.attempt)
     world.record(pipeline, now, "planned", task, None)
     world.changes.urgent = True
     if task.spec.pending_timeout_s is not None and task.number == 1:
@@ -186,7 +186,7 @@ def _back(world: World, _event: Back, now: float) -> None:
     world.away = None
     for pipeline in list(world.pipelines.values()):
         _judge_place(world, pipeline, now)
-    world.due.recall.update({name: pipeline.fence for name, (pipeline, _) in world.open.items()})
+    world.due.recall.update({name: pipeline.fence for name, (pipeline, _, _) in world.open.items()})
 
 
 def _away(world: World, event: Away, _now: float) -> None:
@@ -197,10 +197,7 @@ def _absent(world: World, event: Absent, now: float) -> None:
     found = world.open.get(event.attempt)
     if found is None:
         return
-    pipeline, task = found
-    attempt = task.attempt
-    if attempt is None:
-        return
+    pipeline, task, attempt = found
     if attempt.stop is not None:
         world.due.stop.append((pipeline, task, attempt))
     elif attempt.state is AttemptState.PLANNED:
@@ -214,9 +211,9 @@ def _placed(world: World, event: Placed, now: float) -> None:
     found = world.open.get(event.attempt)
     if found is None:
         return
-    pipeline, task = found
-    if task.attempt is not None and task.attempt.state is AttemptState.PLANNED:
-        task.attempt.state = move(task.attempt.state, Move.PLACE)
+    pipeline, task, attempt = found
+    if attempt.state is AttemptState.PLANNED:
+        attempt.state = move(attempt.state, Move.PLACE)
         world.record(pipeline, now, "placed", task, None)
 
 
@@ -224,10 +221,7 @@ def _started(world: World, event: Started, now: float) -> None:
     found = world.open.get(event.attempt)
     if found is None:
         return
-    pipeline, task = found
-    attempt = task.attempt
-    if attempt is None:
-        return
+    pipeline, task, attempt = found
     if attempt.state is not AttemptState.RUNNING:
         attempt.state = move(attempt.state, Move.START)
         attempt.started_at = event.at
@@ -243,10 +237,7 @@ def _ended(world: World, event: Ended, now: float) -> None:
     world.due.acknowledge.append(event.attempt)
     if found is None:
         return
-    pipeline, task = found
-    attempt = task.attempt
-    if attempt is None:
-        return
+    pipeline, task, attempt = found
     world.changes.urgent = True
     _note_end(task, attempt, event)
     world.changes.attempts[pipeline.id, task.idx, task.number] = attempt

@@ -192,7 +192,7 @@ class World:
     pool: Pool
     away: str | None = "the place where tasks run is not connected yet"
     pipelines: dict[PipelineId, Pipeline] = field(default_factory=dict)
-    open: dict[AttemptId, tuple[Pipeline, Task]] = field(default_factory=dict)
+    open: dict[AttemptId, tuple[Pipeline, Task, Attempt]] = field(default_factory=dict)
     timers: list[Timer] = field(default_factory=list)
     changes: Changes = field(default_factory=Changes)
     due: Due = field(default_factory=Due)
@@ -232,7 +232,7 @@ class World:
         if task.attempt is not None:
             self.pool.take(task.spec, task.attempt.cards)
             name = pipeline.attempt_id(task)
-            self.open[name] = (pipeline, task)
+            self.open[name] = (pipeline, task, task.attempt)
             self.due.recall[name] = pipeline.fence
         elif task.due_at is not None:
             self.remind(task.due_at, "retry", pipeline, task)
