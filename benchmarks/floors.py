@@ -106,10 +106,12 @@ def _cpu_s() -> float:
     return sum(part.ru_utime + part.ru_stime for part in parts)
 
 
+WORK: dict[str, Callable[..., None]] = {"spawn": _spawn, "forks": _forks}
+
+
 def main(word: str, *numbers: str) -> None:
-    work: Callable[..., None] = {"spawn": _spawn, "forks": _forks}[word]
     cpu_s, began = _cpu_s(), time.perf_counter()
-    work(*map(int, numbers))
+    WORK[word](*map(int, numbers))
     print(time.perf_counter() - began, _cpu_s() - cpu_s)
 
 

@@ -32,9 +32,8 @@ def logs(folder: Path) -> Iterator[Row]:
         client.push(JOB, {"writer.py": Path(__file__).with_name("writer.py").read_text(), "main.yml": main_yml()})
         before_mb = processes.memory_mb(server.pid)
         pipeline = client.launch(JOB)
-        memory = Memory(server.pid)
-        answers = followed(server, client.token, [f"{pipeline}--t{index}" for index in range(TASKS)])
-        added_mb = memory.most() - before_mb
+        with Memory(server.pid) as memory:
+            answers = followed(server, client.token, [f"{pipeline}--t{index}" for index in range(TASKS)])
         committed.wait(pipeline)
         committed.close()
         client.close()
@@ -42,27 +41,31 @@ def logs(folder: Path) -> Iterator[Row]:
     delays = [delay for answer in answers for delay in answer["delays_ms"]]
     yield Row("W10", "lines lost", "", [lost], target=Target(0, 0))
     yield Row("W10", "p99 of a line's delay", "ms", delays, target=Target(1000, 100), percentile=99)
-    yield Row("W10", "memory that the server takes more", "MB", [added_mb], target=Target(math.inf, 32))
+    yield Row(
+        "W10", "memory that the server takes more", "MB", [memory.most_mb - before_mb], target=Target(math.inf, 32)
+    )
 
 
 class Memory:
-    """Looks at a process ten times a second and remembers the most."""
+    """Looks at a process ten times a second and remembers the most that it had."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
-        self._most_mb = 0.0
+        self.most_mb = 0.0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
-        self._thread.start()
 
-    def most(self) -> float:
+    def __enter__(self) -> Memory:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join()
-        return self._most_mb
 
     def _look(self) -> None:
         while not self._over.wait(0.1):
-            self._most_mb = max(self._most_mb, processes.memory_mb(self._pid))
+            self.most_mb = max(self.most_mb, processes.memory_mb(self._pid))
 
 
 def followed(server: Server, token: str, tasks: list[str]) -> list[dict[str, Any]]:

@@ -61,9 +61,10 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, metavar="DIR", help="where the server's data lies (default: .bench)")
     parser.add_argument("--strict", action="store_true", help="end with 1 when a first target is missed")
     options = parser.parse_args()
-    options.words = options.only.upper().split(",") if options.only else list(EVERY if options.all else USUAL)
-    if unknown := [word for word in options.words if word not in EVERY]:
+    given = options.only.upper().split(",") if options.only else list(EVERY if options.all else USUAL)
+    if unknown := [word for word in given if word not in EVERY]:
         parser.error(f"there is no workload {', '.join(unknown)}; there are {', '.join(EVERY)}")
+    options.words = [word for word in EVERY if word in given]
     if not shutil.which("make"):
         parser.error("the floor is make, which is missing: apt-get update && apt-get install -y make")
     return options

@@ -34,12 +34,12 @@ ENDED = ("DONE", "TERMINATED")
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T], *, told: Callable[[], object] = lambda: "") -> T:
+def until(condition: Callable[[], T], *, told: Callable[[], object] = lambda: "", pause_s: float = 0.01) -> T:
     """What ``condition`` gives once it is true; ``told`` says more when it never is."""
     deadline = time.monotonic() + DEADLINE_S
     while not (found := condition()):
         assert time.monotonic() < deadline, f"waited in vain; {told()}"
-        time.sleep(0.01)
+        time.sleep(pause_s)
     return found
 
 
@@ -117,7 +117,7 @@ class Api:
             found = self.pipeline(identifier)
             return found if found["status"] in ENDED else None
 
-        found = until(final, told=lambda: self._state(identifier))
+        found = until(final, told=lambda: self._state(identifier), pause_s=0.04)
         return {**found, "tasks": {task["name"]: task for task in found["tasks"]}}
 
     def _state(self, identifier: str) -> str:
@@ -161,7 +161,6 @@ class Serving:
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="odin", dir="/tmp")))
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
-    announced: list[str] = field(default_factory=list)
     _token: str | None = None
     _runners: set[int] = field(default_factory=set)
 
@@ -194,7 +193,8 @@ class Serving:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def _environment(self, fault: str | None) -> dict[str, str]:
+    def environment(self, fault: str | None = None) -> dict[str, str]:
+        """The server's."""
         own = {"ROOT_USER": USER, "ROOT_PASS": PASSWORD, "LOCAL_CPUS": "16"} | self.settings
         found = at_a_shell(self.home, self.tools) | {f"ODIN_{name}": value for name, value in own.items()}
         return found | ({"ODIN_FAULT": fault} if fault else {})
@@ -207,7 +207,7 @@ class Serving:
         with self.log.open("ab") as log:
             return subprocess.Popen(
                 command,
-                env=self._environment(fault),
+                env=self.environment(fault),
                 stdin=subprocess.DEVNULL,
                 stdout=output or log,
                 stderr=subprocess.STDOUT if output else log,
