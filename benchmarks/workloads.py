@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -127,7 +126,7 @@ def commands(bench: Bench) -> Iterator[Row]:
     pipeline = bench.client.launch("diamond")
     bench.committed.wait(pipeline)
     python, status, overview = [], [], []
-    for _ in range(3 * bench.rounds):
+    for _ in range(2 * bench.rounds):
         python.append(floors.python())
         status.append(bench.server.command("odin-status", pipeline))
         overview.append(bench.server.command("odin", "--help"))
@@ -141,7 +140,7 @@ def idle(bench: Bench) -> Iterator[Row]:
     bench.close()
     worked_mb = processes.memory_mb(bench.server.pid)
     fresh, again, memory, runner, cpu = [], [], [], [], []
-    for index in range(max(2, bench.rounds // 2)):
+    for index in range(max(1, bench.rounds // 2 + 1)):
         with Server(bench.folder / f"fresh-{index}") as server:
             fresh.append(server.ready_s)
         bench.server.stop()
@@ -149,11 +148,12 @@ def idle(bench: Bench) -> Iterator[Row]:
         again.append(bench.server.ready_s)
         cpu.append(_idle_cpu(bench.server))
         memory.append(processes.memory_mb(bench.server.pid))
-        runner.append(processes.memory_mb(bench.server.runner or os.getpid()))
+        runner += [processes.memory_mb(pid) for pid in [bench.server.runner] if pid]
     yield Row("W9", "start to ready, fresh folder", "s", fresh, target=Target(2, 0.7))
     yield Row("W9", "start to ready, folder with pipelines", "s", again, target=Target(2, 0.7))
     yield Row("W9", "idle memory of the server", "MB", memory, target=Target(120, 60))
-    yield Row("W9", "idle memory of the runner", "MB", runner)
+    if runner:
+        yield Row("W9", "idle memory of the runner", "MB", runner)
     yield Row("W9", "memory of the server after W1 to W8", "MB", [worked_mb])
     yield Row("W9", "idle CPU of server and runner", "%", cpu)
 

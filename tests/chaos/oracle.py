@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from e2e.serving import Answer, Api, Serving, as_yaml
+from e2e.serving import PASSWORD, USER, Answer, Api, Serving, as_yaml
 
 # body.sh LEDGER SECONDS CODE...: the n-th attempt ends with the n-th code, or the last. Only builtins but for sleep.
 BODY = """\
@@ -108,9 +108,10 @@ class Survivor(Api):
     """
 
     def __init__(self, odin: Serving) -> None:
-        super().__init__(odin.port, odin.api().token)
+        super().__init__(odin.port)
         self._odin = odin
         self.deaths = 0
+        self.token = self.post("/v1/auth", {"username": USER, "password": PASSWORD})["message"]
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         if method == "POST":

@@ -214,12 +214,13 @@ class Serving:
             )
 
     def start(self, fault: str | None = None) -> Serving:
-        """Start and wait until it is ready; on the same port when it ran before."""
+        """Start and wait until it is ready, or dead by its planned fault; on the same port when it ran before."""
         while True:
             first = self.port == 0
             self.port = self.port or a_port()
             self.process = self.popen(fault=fault)
-            if until(self._decided, told=self.said) == "ready":
+            state = until(self._decided, told=self.said)
+            if state == "ready" or (fault and self.process.returncode == -signal.SIGKILL):
                 return self
             assert first and "in use" in self.said(), self.said()
             self.port = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from odin.api.answers import moment
@@ -59,7 +60,12 @@ def task(view: TaskView) -> Shape:
 
 def command(view: TaskView) -> str:
     """The command with its arguments as one line, as a shell would take it."""
-    return shlex.join([*view.spec.command, *view.spec.args])
+    return _line(view.spec.command + view.spec.args)
+
+
+@lru_cache(maxsize=1024)
+def _line(argv: tuple[str, ...]) -> str:
+    return shlex.join(argv)
 
 
 def resource_id(view: TaskView) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import secrets
 from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import anyio.to_thread
 
@@ -21,9 +22,8 @@ from odin.faults import reach
 from odin.jobs.checkouts import Checkouts
 from odin.jobs.repository import Repository
 from odin.model.commands import Halt, Submit
-from odin.model.errors import Conflict, NotAllowed, NotFound, NotSupported, OdinError
+from odin.model.errors import Conflict, NoSpace, NotAllowed, NotFound, NotSupported, OdinError, Unavailable
 from odin.model.ids import SUFFIX_ALPHABET, SUFFIX_LENGTH, JobPath, PipelineId, Sha, pipeline_id
-from odin.model.job import Job
 from odin.model.states import Stop
 from odin.model.users import Role, User
 from odin.model.world import Submission
@@ -40,16 +40,6 @@ class PipelineRef:
     id: PipelineId
     name: str
     job: str
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A job that may be launched: checked, pinned, its checkout held."""
-
-    job: Job
-    version: Sha
-    warnings: tuple[str, ...]
-    built: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +78,12 @@ class Commands:
         if idempotency is not None and (ref := await anyio.to_thread.run_sync(self._repeated, idempotency)):
             return ref
         with ExitStack() as held:
-            prepared = await anyio.to_thread.run_sync(self._prepare, job, version, held)
+            submission = await anyio.to_thread.run_sync(self._prepare, job, version, user, rerun_of, held)
             for _ in range(MOST_NAMES):
-                submission = await self._submission(prepared, user, rerun_of)
                 try:
                     return await self._submit(submission, idempotency)
                 except Conflict:
-                    continue
+                    submission = await anyio.to_thread.run_sync(self._named, submission)
         raise Conflict("no free pipeline id was found; try again")
 
     async def rerun(self, pipeline: str, user: User, *, idempotency: Idempotency | None = None) -> PipelineRef:
@@ -146,8 +135,8 @@ class Commands:
         answer = self.queries.idempotent(idempotency)
         return ref_of(answer) if answer is not None else None
 
-    def _prepare(self, name: str, version: Sha | None, held: ExitStack) -> Prepared:
-        """Resolve, read and check the job, and pin its commit before any row speaks of it."""
+    def _prepare(self, name: str, version: Sha | None, user: User, rerun_of: str | None, held: ExitStack) -> Submission:
+        """Resolve, read and check the job, pin its commit before any row speaks of it, and name the pipeline."""
         warning = self.repository.refresh() if version is None else None
         at = version or self.repository.head()
         job = self.repository.check(name, at)
@@ -157,30 +146,38 @@ class Commands:
         self.repository.pin(at)
         reach("submit:pinned")
         warnings = (*((warning,) if warning else ()), *job.warnings, *places.ignored(job))
-        return Prepared(job=job, version=at, warnings=warnings, built=self.checkouts.ready(at) is not None)
-
-    async def _submission(self, prepared: Prepared, user: User, rerun_of: str | None) -> Submission:
-        job = prepared.job
-        suffix = "".join(secrets.choice(SUFFIX_ALPHABET) for _ in range(SUFFIX_LENGTH))
         submission = Submission(
-            id=pipeline_id(job.name, suffix),
+            id=PipelineId(""),
             name=job.name,
             job=JobPath(job.path),
-            version=prepared.version,
+            version=at,
             username=user.username,
             user_uid=user.uid,
             tasks=job.tasks,
             submitted_at=self.engine.clock.now(),
             on_failure=job.on_failure,
             timeout_s=job.timeout_s,
-            warnings=prepared.warnings,
+            warnings=warnings,
             rerun_of=rerun_of,
-            built=prepared.built,
+            built=self.checkouts.ready(at) is not None,
         )
-        if prepared.built:
-            names = [task.name for task in job.tasks]
-            await anyio.to_thread.run_sync(begin_run, self.layout, submission.id, names)
-        return submission
+        return self._named(submission)
+
+    def _named(self, submission: Submission) -> Submission:
+        """The submission with an id that nothing here has, and its folder if its checkout stands."""
+        for _ in range(MOST_NAMES):
+            named = replace(submission, id=pipeline_id(submission.name, _suffix()))
+            try:
+                if named.built:
+                    begin_run(self.layout, named.id, [task.name for task in named.tasks], is_new=True)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+                said = f"the folder of runs cannot be written: {error.strerror}"
+                raise (NoSpace(said) if full else Unavailable(said)) from error
+            return named
+        raise Conflict("no free pipeline id was found; try again")
 
     async def _submit(self, submission: Submission, idempotency: Idempotency | None) -> PipelineRef:
         ref = PipelineRef(submission.id, submission.name, submission.job)
@@ -193,6 +190,15 @@ class Commands:
             raise
         reach("submit:committed-not-answered")
         return ref
+
+
+def _suffix() -> str:
+    number = secrets.randbelow(len(SUFFIX_ALPHABET) ** SUFFIX_LENGTH)
+    letters = []
+    for _ in range(SUFFIX_LENGTH):
+        number, place = divmod(number, len(SUFFIX_ALPHABET))
+        letters.append(SUFFIX_ALPHABET[place])
+    return "".join(letters)
 
 
 def check_owner(view: PipelineView, user: User) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from odin.model.ids import JobPath, PipelineId, Sha, TaskId, task_id
+from odin.model.ids import JobPath, PipelineId, Sha, task_id
 
 OWN_FOLDER = ".odin"
 TASK_IDS = "task_ids"
@@ -63,14 +63,16 @@ class Layout:
         }
 
 
-def begin_run(layout: Layout, pipeline: PipelineId, tasks: Iterable[str]) -> list[TaskId]:
-    """Make a pipeline's folder with the file of its task ids; may be repeated."""
-    ids = [task_id(pipeline, task) for task in tasks]
+def begin_run(layout: Layout, pipeline: PipelineId, tasks: Iterable[str], *, is_new: bool = False) -> None:
+    """Make a pipeline's folder with the file of its task ids; may be repeated.
+
+    With ``is_new`` FileExistsError if the folder is there: the id was given before.
+    """
+    layout.run(pipeline).mkdir(exist_ok=not is_new)
     path = layout.task_ids(pipeline)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+    path.parent.mkdir(exist_ok=True)
     (path.parent / OUTPUTS).mkdir(exist_ok=True)
-    path.write_text("".join(f"{each}\n" for each in ids))
-    return ids
+    path.write_text("".join(f"{task_id(pipeline, task)}\n" for task in tasks))
 
 
 def take_back_run(layout: Layout, pipeline: PipelineId) -> None:

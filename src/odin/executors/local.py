@@ -40,7 +40,7 @@ KEPT_ENV = (
 """What a task inherits of the server's environment, and nothing else; a trailing ``*`` stands for any ending."""
 
 RUNNER_ENV = ("PATH", "LD_LIBRARY_PATH", "ODIN_FAULT")
-CHUNK = 1 << 18
+CHUNK = 1 << 16  # more than malloc keeps: each read would map and unmap memory
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 

@@ -102,19 +102,32 @@ def expand_task(task: TaskSpec, values: Mapping[str, str]) -> TaskSpec:
     def of(text: str) -> str:
         return expand(text, values)
 
-    expanded = replace(
-        task,
-        command=tuple(map(of, task.command)),
-        args=tuple(map(of, task.args)),
-        env={name: of(value) for name, value in task.env.items()},
-        inputs=tuple(map(of, task.inputs)),
-        outputs={name: of(path) for name, path in task.outputs.items()},
-        mounts=tuple(Mount(mount.name, of(mount.path), mount.claim) for mount in task.mounts),
+    expanded = (
+        task
+        if not any("$" in text for text in _texts(task))
+        else replace(
+            task,
+            command=tuple(map(of, task.command)),
+            args=tuple(map(of, task.args)),
+            env={name: of(value) for name, value in task.env.items()},
+            inputs=tuple(map(of, task.inputs)),
+            outputs={name: of(path) for name, path in task.outputs.items()},
+            mounts=tuple(Mount(mount.name, of(mount.path), mount.claim) for mount in task.mounts),
+        )
     )
     fault = oversize(expanded.command + expanded.args, expanded.env)
     if fault:
         raise TooLarge(f"task {shown(task.name)}: {fault.message}")
     return expanded
+
+
+def _texts(task: TaskSpec) -> Iterator[str]:
+    yield from task.command
+    yield from task.args
+    yield from task.env.values()
+    yield from task.inputs
+    yield from task.outputs.values()
+    yield from (mount.path for mount in task.mounts)
 
 
 def oversize(argv: Sequence[str], env: Mapping[str, str]) -> Oversize | None:

@@ -198,11 +198,17 @@ async def test_f70_a_repeated_launch_is_the_same_pipeline(office):
 async def test_an_id_that_is_taken_is_not_given_again(office, monkeypatch):
     office = office()
     office.push("job", HELLO)
-    picks = iter("a" * 8 + "a" * 8 + "b" * 8)
-    monkeypatch.setattr(odin.engine.commands.secrets, "choice", lambda _: next(picks))
+    picks = iter(["aaaaaaaa", "aaaaaaaa", "bbbbbbbb", "aaaaaaaa", "cccccccc"])
+    monkeypatch.setattr(odin.engine.commands, "_suffix", lambda: next(picks))
     assert (await office.commands.launch("job", ADA)).id == "job-aaaaaaaa"
     await office.done("job-aaaaaaaa")
+    ids = office.layout.task_ids("job-aaaaaaaa")
+    before = ids.read_text()
     assert (await office.commands.launch("job", ADA)).id == "job-bbbbbbbb"
+    assert ids.read_text() == before
+    await office.commands.cleanup("job-aaaaaaaa", ADA, db=False, fs=True, dry_run=False)
+    assert (await office.commands.launch("job", ADA)).id == "job-cccccccc"
+    assert not office.layout.run("job-aaaaaaaa").exists()
 
 
 async def test_a_refused_submission_leaves_no_folder(office):

@@ -8,7 +8,7 @@ from collections import deque
 from typing import Any
 
 PROTOCOL = 1
-CHUNK = 1 << 18
+CHUNK = 1 << 16
 LONGEST_LINE = 8 << 20  # a launch is at most 1 MiB of arguments (reliability.md, F-89)
 LONGEST_QUEUE = 64 << 20  # a server that reads nothing loses the connection; it recalls when it is back
 
