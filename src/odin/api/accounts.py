@@ -43,12 +43,19 @@ class Accounts:
         self.rates = Rates()
         self._tokens = tokens
         self._clock = clock
+        # Signatures that were right once stay so; whether a token still counts is asked of its holder every time.
+        self._read: dict[str, Token] = {}
         self._known: dict[int, tuple[float, Account | None]] = {}
         self._changes = 0
 
     async def session(self, token: str) -> Session:
         """Who holds the token; raises NotSignedIn."""
-        found = self._tokens.read(token)
+        found = self._read.get(token)
+        if found is None:
+            found = self._tokens.read(token)
+            if len(self._read) >= KEPT:
+                self._read.clear()
+            self._read[token] = found
         return Session(await self.holder(found), found)
 
     async def holder(self, token: Token) -> User:

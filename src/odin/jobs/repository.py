@@ -164,7 +164,9 @@ class Repository(Reader):
     def pin(self, version: Sha) -> None:
         """Keep a commit whatever becomes of the branch; may be repeated. Raises NotFound."""
         with translated(self.path):
-            refs.pin(self._git(), sha_of(version))
+            # A look at the file costs 5 µs, opening the repository 70; every launch asks.
+            if not (self.path / refs.PINS / sha_of(version)).exists():
+                refs.pin(self._git(), sha_of(version))
 
     def pins(self) -> list[Sha]:
         """The commits that are kept."""

@@ -97,7 +97,10 @@ class Pool:
     def offer(self, pipeline: PipelineId, idx: int, spec: TaskSpec) -> int:
         """Queue a task; the ticket returned makes every earlier entry of the same task void."""
         self._ticket += 1
-        self._queues.setdefault(self.shape(spec), Queue()).add(pipeline, Entry(self._ticket, idx))
+        shape = self.shape(spec)
+        if shape not in self._queues:
+            self._queues[shape] = Queue()
+        self._queues[shape].add(pipeline, Entry(self._ticket, idx))
         return self._ticket
 
     def take(self, spec: TaskSpec, cards: tuple[str, ...]) -> None:
