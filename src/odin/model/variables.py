@@ -98,27 +98,26 @@ def _value(found: re.Match[str], values: Mapping[str, str]) -> str:
 
 def expand_task(task: TaskSpec, values: Mapping[str, str]) -> TaskSpec:
     """The task as it is run: every place where variables stand is expanded; raises TooLarge with the place."""
-
-    def of(text: str) -> str:
-        return expand(text, values)
-
-    expanded = (
-        task
-        if not any("$" in text for text in _texts(task))
-        else replace(
-            task,
-            command=tuple(map(of, task.command)),
-            args=tuple(map(of, task.args)),
-            env={name: of(value) for name, value in task.env.items()},
-            inputs=tuple(map(of, task.inputs)),
-            outputs={name: of(path) for name, path in task.outputs.items()},
-            mounts=tuple(Mount(mount.name, of(mount.path), mount.claim) for mount in task.mounts),
-        )
-    )
+    expanded = _expanded(task, values) if any("$" in text for text in _texts(task)) else task
     fault = oversize(expanded.command + expanded.args, expanded.env)
     if fault:
         raise TooLarge(f"task {shown(task.name)}: {fault.message}")
     return expanded
+
+
+def _expanded(task: TaskSpec, values: Mapping[str, str]) -> TaskSpec:
+    def of(text: str) -> str:
+        return expand(text, values)
+
+    return replace(
+        task,
+        command=tuple(map(of, task.command)),
+        args=tuple(map(of, task.args)),
+        env={name: of(value) for name, value in task.env.items()},
+        inputs=tuple(map(of, task.inputs)),
+        outputs={name: of(path) for name, path in task.outputs.items()},
+        mounts=tuple(Mount(mount.name, of(mount.path), mount.claim) for mount in task.mounts),
+    )
 
 
 def _texts(task: TaskSpec) -> Iterator[str]:
