@@ -66,6 +66,7 @@ pipelines = Table(
     Index("pipelines_by_job", "job", "number"),
     Index("pipelines_by_status", "status", "number"),
     Index("pipelines_by_version", "version"),
+    Index("pipelines_by_completion", "completed_at"),
     sqlite_autoincrement=True,
 )
 
@@ -127,6 +128,16 @@ tombstones = Table(
     metadata,
     Column("id", String(63), primary_key=True),  # of a pipeline whose rows are gone; never given again
     Column("at", Float, nullable=False),
+    Index("tombstones_by_at", "at"),
+    sqlite_with_rowid=False,
+)
+
+rendered = Table(
+    "rendered",
+    metadata,
+    Column("pipeline", String(63), primary_key=True),
+    Column("path", Text, primary_key=True),  # below the job's folder, without ".jinja2"
+    Column("content", Text, nullable=False),
     sqlite_with_rowid=False,
 )
 
