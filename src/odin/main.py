@@ -14,21 +14,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from odin import settings as configuration
+from odin.engine.builds import Builds
 from odin.engine.cleanup import Cleaner
 from odin.engine.clock import Clock
 from odin.engine.commands import Commands
 from odin.engine.feed import Feed
 from odin.engine.launches import Launches
-from odin.engine.layout import Layout, begin_run
+from odin.engine.layout import Layout
 from odin.engine.loop import Engine
+from odin.engine.taskuser import TaskUser, make_folders, refuse_dangers
 from odin.executors.local import LocalExecutor
 from odin.executors.logs import LocalLogs
 from odin.executors.nvml import LocalNodes
 from odin.jobs.checkouts import Checkouts
 from odin.jobs.repository import Repository
+from odin.jobs.workfolders import WorkFolders
 from odin.logformat import configure
 from odin.model.errors import Conflict, OdinError
-from odin.model.world import Pipeline
 from odin.settings import Loaded, Settings
 from odin.store.database import Database
 from odin.store.deletion import Deletions
@@ -113,6 +115,8 @@ class Server:
     def __init__(self, settings: Settings, stack: ExitStack) -> None:
         self._settings = settings
         self._stack = stack
+        user = TaskUser.named(settings.task_user) if settings.task_user is not None else None
+        self._layout = Layout(settings.shared, user)
 
     def run(self) -> int:
         """Start everything, serve, stop everything."""
@@ -120,8 +124,7 @@ class Server:
         os.umask(0o077)
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         configure(settings.log_level, settings.log_format)
-        _private_folder(settings.data)
-        self._shared_folder(settings.shared)
+        make_folders(settings.data, self._layout.passages, self._layout.task_user)
         self._hold(settings.data / "server.lock", f"the data folder {settings.data}", "give this one another --data")
         from odin.api.server import listen
 
@@ -146,37 +149,27 @@ class Server:
     def _hold(self, lock: Path, what: str, remedy: str) -> None:
         self._stack.callback(Holder(lock, what, remedy).release)
 
-    def _shared_folder(self, path: Path) -> None:
-        """Tasks of another user must be able to walk through it; what lies in it has its own modes."""
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if self._settings.task_user is not None:
-            path.chmod(0o711)
-
     def _build(self) -> Rooms:
-        settings, layout = self._settings, Layout(self._settings.shared)
-        layout.runs.mkdir(exist_ok=True)
-        if settings.task_user is not None:
-            layout.runs.chmod(0o711)
+        settings, layout = self._settings, self._layout
         database = Database(settings.database_url)
         self._stack.callback(database.close)
+        if layout.task_user is not None:
+            refuse_dangers(settings.data, layout.passages, Path(database.path), layout.task_user)
         lock, file = Path(f"{database.path}.lock"), f"the database {database.path}"
         self._hold(lock, file, "give this one another --database")
         if bring_up_to_date(database):
             log.info("the database was brought to this version's schema")
         repository = Repository.open(settings.data / "jobs.git", remote=settings.jobs_remote)
         self._stack.callback(repository.close)
-        checkouts = Checkouts(repository, settings.shared / "checkouts")
+        checkouts = Checkouts(repository, layout.checkouts)
         queries = Queries(database)
         cleaner = Cleaner(layout, settings.data / "logs", Deletions(database), checkouts, queries)
-        engine = self._engine(database, layout, checkouts)
+        builds = Builds(layout, checkouts, WorkFolders(repository), queries)
+        engine = self._engine(database, builds)
         commands = Commands(engine, repository, checkouts, queries, cleaner, layout, settings.local_mounts)
         return Rooms(database, Users(database), repository, engine, commands, queries)
 
-    def _engine(self, database: Database, layout: Layout, checkouts: Checkouts) -> Engine:
-        def build(pipeline: Pipeline) -> None:
-            checkouts.ensure(pipeline.version)
-            begin_run(layout, pipeline.id, [task.spec.name for task in pipeline.tasks])
-
+    def _engine(self, database: Database, builds: Builds) -> Engine:
         settings = self._settings
         place = LocalExecutor(
             data=settings.data,
@@ -185,13 +178,15 @@ class Server:
             cards=LocalNodes.cards(),
             task_user=settings.task_user,
         )
-        return Engine(database, place, Launches(layout, settings.local_mounts), build, clock=Clock(), feed=Feed())
+        launches = Launches(builds.layout, settings.local_mounts)
+        return Engine(database, place, launches, builds.build, clock=Clock(), feed=Feed())
 
     async def _serve(self, rooms: Rooms, sockets: list[socket.socket]) -> None:
         from odin.api.app import build_app
         from odin.api.bootstrap import bootstrap
         from odin.api.server import make_server
         from odin.api.services import Services
+        from odin.api.sockets.legacy import warned
         from odin.api.tokens import Tokens, load_secret
 
         settings, secrets = self._settings, self._settings.data / "secrets"
@@ -215,7 +210,8 @@ class Server:
         rooms.engine.start()
         try:
             self._greet(sockets, password)
-            await make_server(build_app(services), settings, services.stopping).serve(sockets=sockets)
+            async with warned(settings.legacy_ws):
+                await make_server(build_app(services), settings, services.stopping).serve(sockets=sockets)
         finally:
             await asyncio.to_thread(rooms.engine.stop)
 

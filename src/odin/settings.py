@@ -42,7 +42,7 @@ OTHERS = {
     for name in names
 }
 FLAGS = {"database_url": "database"}  # where the flag has another name
-LATER = {"LEGACY_WS": "the WebSocket tier", "NAMESPACE": "the kubernetes executor"}
+LATER = {"NAMESPACE": "the kubernetes executor"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +213,8 @@ class Settings:
     trusted_proxies: Annotated[tuple[str, ...], Rule(networks,
         "proxies whose word on a client's address is taken, with commas", ())]
     max_connections: Annotated[int, Rule(integer(1, 1_000_000), "connections open at once", 2_000)]
+    legacy_ws: Annotated[bool, Rule(truth,
+        "yes: WebSockets do everything without a token, and read ?token=, for older clients; warns while on", False)]
     local_cpus: Annotated[float, Rule(cores,
         "what local tasks may take at once", _available, shown="the cores", unit="CPUs")]
     local_mounts: Annotated[Mapping[str, str], Rule(mapping,

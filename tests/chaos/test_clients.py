@@ -50,6 +50,7 @@ def log_size(odin):
 
 ROUTES = {
     "stream": "/v1/pipelines/{0}/stream",
+    "stream of all": "/v1/stream",
     "followed log": "/v1/resources/{0}--loud/logs?follow=true",
     "log from an offset": "/v1/resources/{0}--loud/logs?follow=true&offset=1000",
     "last lines": "/v1/resources/{0}--loud/logs?follow=true&lines=20000",
@@ -150,6 +151,67 @@ def resident(odin):
     """Bytes of memory that the server holds."""
     status = Path(f"/proc/{odin.process.pid}/status").read_text()
     return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024
+
+
+# ---- idle connections ----------------------------------------------------------------------------------------------
+
+IDLE = int(os.environ.get("ODIN_IDLE", "1000"))
+IDLE_BYTES = 50_000
+
+
+@pytest.fixture(scope="module")
+def doorway():
+    """A server that takes so many connections and one more; one task waits in it."""
+    odin = Serving({"MAX_CONNECTIONS": str(IDLE + 1)})
+    try:
+        odin.start()
+        api = odin.api()
+        gate = odin.folder / "gate"
+        api.push("waiting", job(task("gate", f"until [ -e {gate} ]; do sleep 0.05; done")))
+        odin.pipeline = api.launch("waiting")
+        api.executing(f"{odin.pipeline}--gate")
+        yield odin
+        gate.touch()
+        api.finished(odin.pipeline)
+    finally:
+        odin.close()
+
+
+IDLE_ROUTES = {
+    "no request": None,
+    "all pipelines": "/v1/stream",
+    "stream": "/v1/pipelines/{0}/stream",
+    "followed log": "/v1/resources/{0}--gate/logs?follow=true",
+}
+
+
+@pytest.mark.parametrize("route", IDLE_ROUTES)
+def test_f74_idle_connections_take_little_and_more_than_may_be_are_refused(doorway, route):
+    path, token = IDLE_ROUTES[route], doorway.api().token
+    before, open_before = resident(doorway), descriptors(doorway)
+    with ExitStack() as stack:
+        kept = stack.enter_context(contextlib.closing(http.client.HTTPConnection("127.0.0.1", doorway.port)))
+        assert ask(kept, "/v1/ping") == b'"pong"'
+        for _ in range(IDLE):
+            if path is None:
+                stack.enter_context(socket.create_connection(("127.0.0.1", doorway.port), timeout=DEADLINE_S))
+            else:
+                stack.enter_context(Stream(doorway.port, path.format(doorway.pipeline), token=token))
+        if path is not None:
+            until(lambda: f"\nodin_streams {IDLE}\n".encode() in ask(kept, "/metrics", token))
+        for _ in range(20):
+            answer = stack.enter_context(Stream(doorway.port, "/v1/ping")).rest()
+            assert b" 503 " in answer
+            assert b"retry-after" in answer
+        assert ask(kept, "/v1/ping") == b'"pong"'
+        assert (resident(doorway) - before) / IDLE <= IDLE_BYTES
+    until(lambda: descriptors(doorway) <= open_before, told=lambda: (open_before, descriptors(doorway)))
+    assert doorway.api().get("/v1/ping") == "pong"
+
+
+def ask(connection, path, token=None):
+    connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
+    return connection.getresponse().read()
 
 
 # ---- asking again --------------------------------------------------------------------------------------------------

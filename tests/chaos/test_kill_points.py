@@ -55,8 +55,17 @@ def cancelled():
     return plan
 
 
+class Unnamed:
+    """An oracle whose place is filled in later."""
+
+    path = "{{ ledger }}"
+
+
 class Course:
-    """Two pipelines, one of them cancelled; then the other is removed. Through everything that may happen."""
+    """Two pipelines, one of them cancelled; then the other is removed. Through everything that may happen.
+
+    The diamond's files are templates, filled in with where the ledger is.
+    """
 
     def __init__(self, odin, oracle):
         self.odin = odin
@@ -65,8 +74,9 @@ class Course:
         self.plan, self.other = diamond(), cancelled()
 
     def run(self):
-        self.diamond = self.launched("diamond", self.plan)
-        self.slow = self.launched("slow", self.other)
+        templates = {f"{name}.jinja2": text for name, text in self.plan.files(Unnamed).items()}
+        self.diamond = self.launched("diamond", templates, {"ledger": str(self.oracle.path)})
+        self.slow = self.launched("slow", self.other.files(self.oracle))
         until(self.slow_is_on, told=lambda: (self.api.pipeline(self.slow), self.oracle.lines()))
         assert self.api.ask("POST", f"/v1/pipelines/{self.slow}/cancel").status in (200, 409)
         return self.api.finished(self.diamond), self.api.finished(self.slow)
@@ -75,10 +85,21 @@ class Course:
         """Also where it was lost before it could tell: then it is over, and so is the pipeline."""
         return self.oracle.has("start", f"{self.slow}--slow") or self.api.pipeline(self.slow)["outcome"]
 
-    def launched(self, name, plan):
-        answer = self.api.write(name, plan.files(self.oracle))
+    def launched(self, name, files, context=None):
+        answer = self.api.write(name, files)
         assert answer.status == 200, answer.body
-        return self.api.launch(name)
+        asked = {"pipeline": {"job": name}, "context": context or {}}
+        return self.api.post("/v1/pipelines", asked)["pipeline"]["id"]
+
+    def check_rendered(self):
+        """The rows hold what the tasks found in the work folder."""
+        rendered = self.plan.files(self.oracle)
+        work = self.odin.shared / "runs" / self.diamond / ".odin" / "work"
+        for name, content in rendered.items():
+            shown = self.api.ask("GET", f"/v1/pipelines/{self.diamond}/files/{name}").body
+            assert shown == work.joinpath(name).read_bytes() == content
+        assert sorted(os.listdir(work)) == sorted(rendered)
+        assert "work.new" not in os.listdir(work.parent)
 
     def clean_up(self):
         """Nothing is left of the diamond, and everything of the other one."""
@@ -104,6 +125,7 @@ def test_f01_a_server_killed_at_a_point_goes_on_after_its_start(odin, oracle, po
     _, slow = course.run()
     course.oracle.judge(course.diamond, course.plan.fates)
     check_cancelled(course, slow)
+    course.check_rendered()
     assert len(course.api.get("/v1/pipelines")["pipelines"]) == 2
     course.clean_up()
     assert course.api.deaths == 1, f"{point} was not reached"

@@ -342,7 +342,6 @@ UNSUPPORTED = {
     "references (^a.outputs.loss)": ({"args": ["^a.outputs.loss"], "depends": "a"}, {}),
     "outputs": ({"outputs": {"model": "m"}}, {}),
     "resource_type PyTorchJob": ({"resource_type": "PyTorchJob"}, {}),
-    "(.jinja2)": ({}, {"config.yml.jinja2": "{{ epochs }}"}),
 }
 
 

@@ -120,7 +120,7 @@ def test_a_secret_may_come_from_a_file(tmp_path):
         ({"ODIN_TRUSTED_PROXIES": "me"}, "ODIN_TRUSTED_PROXIES: must be addresses or networks, such as 10.0.0.0/8, not 'me'"),
         ({"ODIN_LOCAL_MOUNTS": "data"}, "ODIN_LOCAL_MOUNTS: must map absolute paths to absolute paths, such as /data=/srv/data, not 'data'"),
         ({"ODIN_HOST": " "}, "ODIN_HOST: must be a text that is not empty, not ' '"),
-        ({"ODIN_LEGACY_WS": "yes"}, "ODIN_LEGACY_WS: the WebSocket tier is not in this version; remove it"),
+        ({"ODIN_LEGACY_WS": "maybe"}, "ODIN_LEGACY_WS: must be yes or no, not 'maybe'"),
         ({"ODIN_PROT": "9"}, "ODIN_PROT: there is no setting ODIN_PROT; did you mean ODIN_PORT?"),
         ({"ODIN_DATABASE": "x"}, "ODIN_DATABASE: there is no setting ODIN_DATABASE; did you mean ODIN_DATABASE_URL?"),
         ({"ODIN_ROOT_USER": "A b"}, "ODIN_ROOT_USER: must be 1 to 64 lower-case letters, digits and . _ -, a letter or digit first, not 'A b'"),
@@ -140,7 +140,7 @@ def test_a_bad_variable_is_named_with_what_it_must_be(variables, message):
         ("[local]\ncpu = 1", "2: there is no setting local_cpu; did you mean local_cpus?"),
         ("port = \n", "1:8: Invalid value"),
         ("allowed_hosts = [1]", "1: must be a list of texts, or one text with commas, not [1]"),
-        ("legacy_ws = true", "1: the WebSocket tier is not in this version; remove it"),
+        ("namespace = 'x'", "1: the kubernetes executor is not in this version; remove it"),
     ],
 )
 def test_a_bad_line_is_named_with_its_file_and_line(tmp_path, text, message):

@@ -1,4 +1,4 @@
-"""Who may use which route: one row for each. A route without a row is refused to all.
+"""Who may use which route, or command of a WebSocket: one row for each. What has no row is refused to all.
 
 Rows are looked up by the route that was matched, never by the text of the path.
 Source: api.md, "Authentication and users"; reliability.md, A-41, A-56.
@@ -47,6 +47,9 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("GET", "/v1/pipelines"): Access.READ,
     ("GET", "/v1/pipelines/{pipeline}"): Access.READ,
     ("GET", "/v1/pipelines/{pipeline}/stream"): Access.READ,
+    ("GET", "/v1/stream"): Access.READ,
+    ("GET", "/v1/pipelines/{pipeline}/files"): Access.READ,
+    ("GET", "/v1/pipelines/{pipeline}/files/{file:path}"): Access.READ,
     ("POST", "/v1/pipelines"): Access.EDITOR,
     ("DELETE", "/v1/pipelines/{pipeline}"): Access.EDITOR,
     ("POST", "/v1/pipelines/{pipeline}/cancel"): Access.EDITOR,
@@ -54,6 +57,19 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("GET", "/v1/resources/{resource}/data"): Access.READ,
     ("GET", "/v1/resources/{resource}/events"): Access.READ,
     ("GET", "/v1/resources/{resource}/logs"): Access.READ,
+}
+# Where WebSockets are, and what may be asked there: one row for each command.
+SOCKETS = ("/", "/v1/ws")
+COMMANDS: Mapping[str, Access] = {
+    "PING": Access.OPEN,
+    "START": Access.EDITOR,
+    "STATUS": Access.READ,
+    "SHOW": Access.READ,
+    "DATA": Access.READ,
+    "EVENTS": Access.READ,
+    "LOGS": Access.READ,
+    "CLEANUP": Access.EDITOR,
+    "GENERATE": Access.EDITOR,
 }
 # The git backend is mounted, not routed; it is asked for these rows by what git wants.
 GIT_FETCH = Access.USER

@@ -16,7 +16,7 @@ import anyio.to_thread
 from odin.api.passwords import LONGEST_BYTES, Passwords, check_password
 from odin.api.rates import Rates
 from odin.api.tokens import INVALID, SKEW_S, Token, Tokens
-from odin.model.errors import NotSignedIn, ValidationFailed
+from odin.model.errors import NotSignedIn, OdinError, ValidationFailed
 from odin.model.users import User
 from odin.store.users import Account, Users
 
@@ -66,6 +66,15 @@ class Accounts:
         if token.expires_at + SKEW_S <= self._clock():
             raise NotSignedIn("the token has expired; sign in again")
         return account.user
+
+    async def counts(self, session: Session) -> bool:
+        """Whether a session still holds; while the store is away, what was known of it does."""
+        try:
+            return session.token is None or bool(await self.holder(session.token))
+        except NotSignedIn:
+            return False
+        except OdinError:
+            return True
 
     async def sign_in(self, username: str, password: str, address: str) -> User:
         """The user of that name and password.

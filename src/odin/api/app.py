@@ -10,16 +10,20 @@ from starlette.types import ASGIApp
 from odin import __version__
 from odin.api.access import ROUTES
 from odin.api.accounts import Accounts
+from odin.api.channels import Channels
 from odin.api.cursors import Cursors
 from odin.api.edge import Edge
+from odin.api.endings import Endings
 from odin.api.git import PATH, GitDoor, author_of
 from odin.api.idempotency import Once
 from odin.api.jobshapes import JobShapes
 from odin.api.metrics import Metrics
+from odin.api.panorama import Panorama
 from odin.api.problems import on_http_error, on_invalid_request, on_odin_error
 from odin.api.routes import auth, files, jobs, logs, pipelines, resources, server, stream, users
 from odin.api.routing import Guarded
 from odin.api.services import Context, Services
+from odin.api.tails import Tails
 from odin.api.uploads import Uploads
 from odin.jobs.http import GitBackend
 from odin.model.errors import OdinError
@@ -52,14 +56,19 @@ def build_app(services: Services) -> FastAPI:
 
 
 def build_context(services: Services) -> Context:
+    accounts = Accounts(services.users, services.tokens)
     return Context(
         services=services,
-        accounts=Accounts(services.users, services.tokens),
+        accounts=accounts,
         once=Once(services.queries, services.tokens.derive("idempotency")),
         metrics=Metrics(),
         uploads=Uploads(),
         jobs=JobShapes(services.repository),
         cursors=Cursors(services.tokens.derive("cursors")),
+        channels=Channels(services.queries, services.feed),
+        tails=Tails(services.logs, services.queries, services.feed),
+        panorama=Panorama(services.queries, services.feed),
+        endings=Endings(accounts, services.stopping),
         anonymous_reads=services.settings.anonymous_reads,
     )
 

@@ -10,18 +10,21 @@ import logging
 import secrets
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from urllib.parse import unquote_to_bytes
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from odin.api.access import COMMANDS, Access
 from odin.api.addresses import block, is_loopback
 from odin.api.metrics import UNROUTED
 from odin.api.problems import WRONG_HOST, printable, problem
 from odin.api.protocol import PER_ADDRESS
 from odin.api.services import Context
+from odin.api.sockets.door import Door
 from odin.api.stopping import STOPPING_RETRY_S
 
 HEADERS = {
@@ -32,7 +35,9 @@ HEADERS = {
 }
 HSTS = "max-age=31536000"
 LONGEST_LOGGED = 200
-READS = ("GET", "HEAD", "OPTIONS")
+BEGINNINGS = ("http.response.start", "websocket.http.response.start", "websocket.accept")
+READS = ("GET", "HEAD", "OPTIONS", *(name for name, access in COMMANDS.items() if access is not Access.EDITOR))
+SOCKET = "WS"  # the method of a WebSocket until its command is known
 access_log = logging.getLogger("odin.access")
 log = logging.getLogger(__name__)
 
@@ -41,30 +46,33 @@ class Passage:
     """One request on its way: its id, what was answered, and how long it took."""
 
     def __init__(self, scope: Scope, send: Send) -> None:
-        self.id = secrets.token_hex(8)
+        self.id = scope["odin.request"] = secrets.token_hex(8)
         self.status = 0
         self._scope = scope
         self._send = send
         self._begun = time.monotonic()
 
     async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
+        if message["type"] in BEGINNINGS:
+            self.status = message.get("status", HTTPStatus.SWITCHING_PROTOCOLS)
             headers = MutableHeaders(scope=message)
             for name, value in HEADERS.items():
                 headers.setdefault(name, value)
             headers["X-Request-Id"] = self.id
-            if self._scope["scheme"] == "https":
+            if self._scope["scheme"] in ("https", "wss"):
                 headers["Strict-Transport-Security"] = HSTS
         await self._send(message)
 
     def finish(self, odin: Context) -> None:
         """Count the answer and write it to the log; queries are left out, they may hold what is private."""
         seconds = time.monotonic() - self._begun
-        method = self._scope["method"]
+        method = self._scope.get("method", SOCKET)
         route = self._scope.get("odin.route", UNROUTED)
-        streamed = "odin.stream" in self._scope
+        streamed = "odin.stream" in self._scope or method == SOCKET
         odin.metrics.answered("any" if route == UNROUTED else method, route, self.status, None if streamed else seconds)
+        status = self.status
+        if method == SOCKET and status == HTTPStatus.SWITCHING_PROTOCOLS:
+            method, status = self._scope.get("odin.command", SOCKET), self._scope["odin.socket"].code
         level = logging.DEBUG if method in READS else logging.INFO
         if access_log.isEnabledFor(level):
             session = self._scope.get("odin.session")
@@ -73,7 +81,7 @@ class Passage:
                 "%s %s %d %.0f ms %s %s",
                 method,
                 printable(self._scope["path"])[:LONGEST_LOGGED],
-                self.status,
+                status,
                 seconds * 1000,
                 session.user.username if session else "-",
                 self.id,
@@ -85,23 +93,25 @@ class Edge:
 
     def __init__(self, app: ASGIApp, odin: Context) -> None:
         self._app = app
+        self._apps: Mapping[str, ASGIApp] = {"http": app, "websocket": Door(odin)}
         self._odin = odin
         self._hosts = _hosts(odin)
         self._busy: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in self._apps:
             await self._app(scope, receive, send)
             return
         passage = Passage(scope, send)
         place = block((scope.get("client") or ("",))[0])
-        self._busy[place] += 1
-        self._odin.metrics.in_flight += 1
+        counts = int(scope["type"] == "http")  # sockets stay open for long and have limits of their own
+        self._busy[place] += counts
+        self._odin.metrics.in_flight += counts
         try:
             await self._answer(scope, receive, passage, place)
         finally:
-            self._odin.metrics.in_flight -= 1
-            self._busy[place] -= 1
+            self._odin.metrics.in_flight -= counts
+            self._busy[place] -= counts
             if not self._busy[place]:
                 del self._busy[place]
             passage.finish(self._odin)
@@ -112,7 +122,7 @@ class Edge:
             await refusal(scope, receive, passage.send)
             return
         try:
-            await self._app(scope, receive, passage.send)
+            await self._apps[scope["type"]](scope, receive, passage.send)
         except asyncio.CancelledError:
             # The grace of a stopping server is over: whoever still waits is told so, not cut off.
             if passage.status or not self._odin.services.stopping:

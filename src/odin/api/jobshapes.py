@@ -15,7 +15,7 @@ from odin.model.ids import JobPath, Sha
 
 if TYPE_CHECKING:
     from odin.jobs.repository import Repository
-    from odin.jobs.values import JobFolder
+    from odin.jobs.values import FileEntry, JobFolder
 
 MAIN = "main.yml"
 LARGEST_CONFIG = 1024 * 1024
@@ -41,6 +41,14 @@ class JobShapes:
     def one(self, job: str, at: str | None = None) -> Shape:
         """The job now, or at a commit. Raises NotFound with the nearest names, InvalidInput for no full commit id."""
         return self._at(job, Sha(at) if at is not None else self._repository.head())
+
+    def files(self, job: str, most: int) -> dict[str, str]:
+        """The text files of the job now, by name, up to 1 MiB each; TooLarge if they have more bytes together."""
+        folder = self._repository.folder(job, self._repository.head())
+        if sum(file.size for file in folder.files if file.size <= LARGEST_CONFIG) > most:
+            raise TooLarge(f"the files of {folder.path} have more than {most} bytes; read them one by one")
+        contents = {file.path: self._text(folder, file) for file in folder.files}
+        return {name: content for name, content in contents.items() if content is not None}
 
     def _at(self, job: str, at: Sha) -> Shape:
         key = (job, at)
@@ -86,15 +94,21 @@ class JobShapes:
         """The text files beside main.yml, up to 1 MiB each."""
         found = []
         for file in folder.files:
-            if file.path == MAIN or "/" in file.path or file.size > LARGEST_CONFIG:
+            if file.path == MAIN or "/" in file.path:
                 continue
-            try:
-                content = text_of(self._repository.read(folder.path, file.path, folder.version))
-            except OdinError:  # a link, say
-                content = None
+            content = self._text(folder, file)
             if content is not None:
                 found.append({"id": f"{folder.path}--{file.path}", "name": file.path, "content": content})
         return found
+
+    def _text(self, folder: JobFolder, file: FileEntry) -> str | None:
+        """What the file holds; None for what is no text, too large, or cannot be read (a link, say)."""
+        if file.size > LARGEST_CONFIG:
+            return None
+        try:
+            return text_of(self._repository.read(folder.path, file.path, folder.version))
+        except OdinError:
+            return None
 
 
 def task_entry(job: JobPath, entry: Shape) -> Shape:

@@ -27,28 +27,28 @@ class Part:
         return self.offset + len(self.data)
 
 
-async def read_from(logs: Logs, attempt: AttemptId, offset: int) -> Part:
-    """What begins at ``offset``, at most 10 MiB of it."""
-    data, size = await logs.read(attempt, offset=offset, limit=MOST)
+async def read_from(logs: Logs, attempt: AttemptId, offset: int, most: int = MOST) -> Part:
+    """What begins at ``offset``, at most so many bytes of it."""
+    data, size = await logs.read(attempt, offset=offset, limit=most)
     return Part(data, min(offset, size), size)
 
 
-async def read_last(logs: Logs, attempt: AttemptId) -> Part:
-    """The last 10 MiB."""
-    data, size = await logs.read(attempt, offset=-MOST, limit=MOST)
-    return Part(data, max(0, size - MOST), size)
+async def read_last(logs: Logs, attempt: AttemptId, most: int = MOST) -> Part:
+    """The last bytes."""
+    data, size = await logs.read(attempt, offset=-most, limit=most)
+    return Part(data, max(0, size - most), size)
 
 
-async def read_lines(logs: Logs, attempt: AttemptId, lines: int) -> Part:
-    """The last lines, within the last 10 MiB; read backwards, so that few lines of a long log cost little."""
+async def read_lines(logs: Logs, attempt: AttemptId, lines: int, most: int = MOST) -> Part:
+    """The last lines, within the last bytes; read backwards, so that few lines of a long log cost little."""
     look = FIRST_LOOK
     while True:
         data, size = await logs.read(attempt, offset=-look, limit=look)
         start = _start_of(data, lines)
-        if start > 0 or look >= min(size, MOST):
+        if start > 0 or look >= min(size, most):
             part = data[start:]
             return Part(part, max(0, size - look) + start, size)
-        look = min(MOST, look * 4)
+        look = min(most, look * 4)
 
 
 def _start_of(data: bytes, lines: int) -> int:

@@ -40,12 +40,17 @@ class Metrics:
     sign_ins: Counter[str] = field(default_factory=Counter)  # outcome
     in_flight: int = 0
     streams: int = 0
+    sockets: int = 0
+    replies: Counter[tuple[str, str]] = field(default_factory=Counter)  # command of a WebSocket, status
 
     def answered(self, method: str, route: str, status: int, seconds: float | None) -> None:
         """``seconds`` is None for streams, which last as long as somebody listens."""
         self.requests[method, route, status] += 1
         if seconds is not None:
             self.seconds.observe(seconds)
+
+    def replied(self, command: str, status: str) -> None:
+        self.replies[command, status] += 1
 
 
 def render(metrics: Metrics, pipelines: Mapping[str, int], *, ready: bool) -> str:
@@ -55,6 +60,8 @@ def render(metrics: Metrics, pipelines: Mapping[str, int], *, ready: bool) -> st
         ("odin_http_request_seconds", "histogram", "Time to answer, streams left out.", _histogram(metrics.seconds)),
         ("odin_http_requests_in_flight", "gauge", "Requests being answered.", [("", (), metrics.in_flight)]),
         ("odin_streams", "gauge", "Streams being followed.", [("", (), metrics.streams)]),
+        ("odin_sockets", "gauge", "WebSockets open.", [("", (), metrics.sockets)]),
+        ("odin_socket_replies_total", "counter", "Replies on WebSockets.", _replies(metrics)),
         ("odin_sign_ins_total", "counter", "Tries to sign in.", _labelled("outcome", metrics.sign_ins)),
         ("odin_pipelines", "gauge", "Pipelines in the store.", _labelled("status", pipelines)),
         ("odin_ready", "gauge", "1 while pipelines are driven.", [("", (), int(ready))]),
@@ -74,6 +81,11 @@ def _family(name: str, kind: str, about: str, samples: Iterable[Sample]) -> Iter
 def _requests(metrics: Metrics) -> Iterator[Sample]:
     for (method, route, status), count in sorted(metrics.requests.items()):
         yield "", (("method", method), ("route", route), ("status", str(status))), count
+
+
+def _replies(metrics: Metrics) -> Iterator[Sample]:
+    for (command, status), count in sorted(metrics.replies.items()):
+        yield "", (("command", command), ("status", status)), count
 
 
 def _histogram(histogram: Histogram) -> Iterator[Sample]:

@@ -2,7 +2,7 @@
 
 uvicorn has none of them: a client may hold a connection with half a header for ever. This subclass of its parser
 protocol adds: 10 s and 32 KiB for a head, 2,000 connections, 64 for each address that is not loopback, 60 s for a
-reader that does not read, keep-alive probes for peers that vanished, and an end for bodies that nobody reads.
+reader that takes less than 1 kB/s, probes for peers that vanished, and an end for bodies that nobody reads.
 Source: reliability.md, F-72, F-73, A-80.
 """
 
@@ -22,11 +22,15 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from odin.api.addresses import block, within
+from odin.api.backlog import Backlog
 from odin.api.problems import LONG_HEADERS, MEDIA_TYPE, SLOW, document
 
 HEAD_BYTES = 32 * 1024
 HEAD_S = 10.0
 BLOCKED_S = 60.0
+PING_S = 20.0
+VANISHED_S = 40.0
+UNSENT = 128 << 10  # bytes of a slow reader that the kernel may hold and has not sent: what is newer is better
 LINGER_S = 2.0
 PER_ADDRESS = 64
 
@@ -39,6 +43,8 @@ class Doors:
     proxies: Sequence[str] = ()
     head_s: float = HEAD_S
     blocked_s: float = BLOCKED_S
+    ping_s: float = PING_S
+    vanished_s: float = VANISHED_S
     open: int = 0
     by_address: Counter[str] = field(default_factory=Counter)
 
@@ -80,13 +86,14 @@ class GuardedProtocol(HttpToolsProtocol):
         self._blocked_timer: TimerHandle | None = None
         self._linger_timer: TimerHandle | None = None
         self._address = ""
+        self._upgraded = False
 
     # Connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._address = self.client[0] if self.client else ""
-        _probe(transport.get_extra_info("socket"))
+        _probe(transport.get_extra_info("socket"), self.doors.vanished_s)
         if self.doors.enter(self._address):
             self._arm_head()
         else:
@@ -95,13 +102,11 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self.doors.leave(self._address)
-        for timer in (self._head_timer, self._blocked_timer, self._linger_timer):
-            if timer is not None:
-                timer.cancel()
+        self._cancel_timers()
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, never further than one byte past the limit of a head."""
-        while data and not self.transport.is_closing():
+        while data and not self._upgraded and not self.transport.is_closing():
             room = HEAD_BYTES - self._head_bytes if self._in_head else len(data)
             if room <= 0:
                 self._refuse(LONG_HEADERS, f"the request's head is larger than {HEAD_BYTES} bytes")
@@ -127,6 +132,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._cancel_head()
         super().on_headers_complete()
+        if self.parser.should_upgrade() and self._should_upgrade() and _has_body(self.headers):
+            self._refuse(HTTPStatus.BAD_REQUEST, "a WebSocket handshake has no body")
         if self.scope.get("path") is not None:
             self.scope["extensions"] = {"odin": {"close": self.transport.close}}
 
@@ -145,12 +152,25 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._in_message and not self._in_head and not self.transport.is_closing():
             self._linger_timer = self.loop.call_later(LINGER_S, self.transport.close)
 
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection over, with its place at the doors; not while an answer is still on its way."""
+        if self.transport.is_closing():
+            return
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.transport.close()
+            return
+        self._upgraded = True
+        self._cancel_timers()
+        _set_vanished(self.transport.get_extra_info("socket"), 0)  # pings find out there, and a close says why
+        super().handle_websocket_upgrade()
+        self.parser = None  # type: ignore[assignment]  # it and this protocol hold one another
+
     # A reader that does not read
 
     def pause_writing(self) -> None:
         super().pause_writing()
         if self._blocked_timer is None:
-            self._blocked_timer = self.loop.call_later(self.doors.blocked_s, self.transport.abort)
+            self._watch_reader()
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -158,7 +178,22 @@ class GuardedProtocol(HttpToolsProtocol):
             self._blocked_timer.cancel()
             self._blocked_timer = None
 
+    def _watch_reader(self) -> None:
+        backlog = Backlog(self.transport, self.doors.blocked_s)
+        self._blocked_timer = self.loop.call_later(self.doors.blocked_s, self._judge_reader, backlog)
+
+    def _judge_reader(self, backlog: Backlog) -> None:
+        if backlog.shrank:
+            self._watch_reader()
+        else:
+            self.transport.abort()
+
     # Limits
+
+    def _cancel_timers(self) -> None:
+        for timer in (self._head_timer, self._blocked_timer, self._linger_timer):
+            if timer is not None:
+                timer.cancel()
 
     def _arm_head(self) -> None:
         self._head_timer = self.loop.call_later(self.doors.head_s, self._head_is_late)
@@ -196,11 +231,26 @@ def behind(doors: Doors) -> type[GuardedProtocol]:
     return type("OdinProtocol", (GuardedProtocol,), {"doors": doors})
 
 
-def _probe(sock: socket.socket | None) -> None:
-    """Let the kernel ask a silent peer whether it is still there: gone after 50 s."""
+def _has_body(headers: list[tuple[bytes, bytes]]) -> bool:
+    return any(name == b"transfer-encoding" or (name == b"content-length" and value != b"0") for name, value in headers)
+
+
+def _probe(sock: socket.socket | None, vanished_s: float) -> None:
+    """Let the kernel find out that a peer is gone without a word, within a minute.
+
+    It asks one that is silent from 20 s on. Where bytes are on their way it would not ask but send them again, for a
+    quarter of an hour; so those must be taken within ``vanished_s``. Streams write every 15 s at least.
+    """
     if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+    for name, value in (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3), ("TCP_NOTSENT_LOWAT", UNSENT)):
         if hasattr(socket, name):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    _set_vanished(sock, vanished_s)
+
+
+def _set_vanished(sock: socket.socket | None, vanished_s: float) -> None:
+    """How long bytes may be on their way; 0: as long as the kernel likes."""
+    if sock is not None and hasattr(socket, "TCP_USER_TIMEOUT") and sock.family in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(vanished_s * 1000))

@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope
 
@@ -102,7 +102,7 @@ async def identify(request: Request, access: Access | None, odin: Context) -> Se
     return found
 
 
-def bearer(request: Request) -> str | None:
+def bearer(request: HTTPConnection) -> str | None:
     """The token of the ``Authorization`` header, None without one; raises NotSignedIn for another scheme."""
     given = request.headers.getlist("authorization")
     if not given:

@@ -1,4 +1,4 @@
-"""The HTTP server process around the application: sockets, limits, signals, and an orderly end."""
+"""The HTTP and WebSocket server process around the application: sockets, limits, signals, and an orderly end."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from odin.api.protocol import Doors, behind
+from odin.api.sockets.wire import SocketProtocol
 from odin.api.stopping import Stopping
 
 if TYPE_CHECKING:
@@ -60,13 +61,15 @@ class Server(uvicorn.Server):
 def make_server(app: Any, settings: Settings, stopping: Stopping, *, grace_s: int = GRACE_S) -> Server:
     """A server for ``await server.serve(sockets=[listen(...)])``; ``stopping`` is that of the app's services."""
     proxies = list(settings.trusted_proxies)
+    doors = Doors(settings.max_connections, proxies)
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http=behind(Doors(settings.max_connections, proxies)),
-        ws="none",
+        http=behind(doors),
+        ws=type("OdinSocketProtocol", (SocketProtocol,), {"doors": doors}),
+        ws_per_message_deflate=False,
         lifespan="off",  # the app has nothing to do there, and a second signal would end it with a traceback
         log_config=None,
         access_log=False,

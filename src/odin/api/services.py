@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import Depends, Request
 
 from odin.api.accounts import Accounts, Session
+from odin.api.channels import Channels
 from odin.api.cursors import Cursors
+from odin.api.endings import Endings
 from odin.api.idempotency import Once
 from odin.api.jobshapes import JobShapes
 from odin.api.metrics import Metrics
+from odin.api.panorama import Panorama
 from odin.api.stopping import Stopping
+from odin.api.tails import Tails
 from odin.api.tokens import Tokens
 from odin.api.uploads import Uploads
 from odin.model.users import User
@@ -54,6 +58,10 @@ class Context:
     uploads: Uploads
     jobs: JobShapes
     cursors: Cursors
+    channels: Channels
+    tails: Tails
+    panorama: Panorama
+    endings: Endings
     anonymous_reads: bool
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from odin.api.answers import moment
+from odin.model.admission import DEFAULT_CPU_M
 from odin.model.ids import TaskId, attempt_id
 from odin.model.states import TaskStatus
 
@@ -38,6 +39,13 @@ def pipeline(view: PipelineView) -> Shape:
     }
 
 
+def glance(view: PipelineView, counts: Mapping[str, int]) -> Shape:
+    """A pipeline without its tasks, but how many there are in which status, and where its history is."""
+    shape = pipeline(view)
+    del shape["tasks"]
+    return shape | {"taskCounts": dict(counts), "position": view.seq}
+
+
 def task(view: TaskView) -> Shape:
     return {
         "id": view.id,
@@ -48,7 +56,7 @@ def task(view: TaskView) -> Shape:
         "resourceType": view.spec.resource_type,
         "resourceId": resource_id(view),
         "status": view.status,
-        "reason": view.reason,
+        "reason": reason(view),
         "attempt": view.attempt,
         "exitCode": view.exit_code,
         "depends": list(view.spec.depends),
@@ -56,6 +64,20 @@ def task(view: TaskView) -> Shape:
         "startTime": moment(view.started_at),
         "completionTime": moment(view.completed_at),
     }
+
+
+def reason(view: TaskView) -> str | None:
+    """Why it failed, was skipped or waits; one that could start and has not had its turn waits for room."""
+    if view.reason is None and view.status == TaskStatus.QUEUED and not view.attempt:
+        return f"waits for {room(view.spec.cpu_m, view.spec.num_gpus)}"
+    return view.reason
+
+
+def room(cpu_m: int | None, gpus: int) -> str:
+    """What a task takes, in words. Who does not say takes one CPU."""
+    cpus = (DEFAULT_CPU_M if cpu_m is None else cpu_m) / 1000
+    wanted = [(gpus, "GPU"), (cpus, "CPU")]
+    return " and ".join(f"{number:g} {thing}{'s' * (number > 1)}" for number, thing in wanted if number) or "its turn"
 
 
 def command(view: TaskView) -> str:
@@ -118,7 +140,7 @@ def task_data(parent: PipelineView, view: TaskView, attempts: Sequence[AttemptVi
         "completion_time": moment(view.completed_at),
         "attempts": [attempt(view, one) for one in attempts],
         "status": view.status,
-        "reason": view.reason,
+        "reason": reason(view),
         "exit_code": view.exit_code,
         "start_time": moment(view.started_at),
     }

@@ -15,13 +15,10 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from odin.api.accounts import Session
 from odin.api.services import Context
-from odin.model.errors import NotSignedIn, OdinError
+from odin.api.turns import Turns
 
-PIECES = 64
-TURN_S = 0.010
-CHECK_S = 2.0
+PIECE = 64 << 10  # bytes given to the connection at once, so that a slow reader holds no more
 EVENTS = "text/event-stream"
 TEXT = "text/plain; charset=utf-8"
 # What an EventSource is told when the server stops: come back in a second, with Last-Event-ID.
@@ -53,7 +50,7 @@ class Stream(Response):
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         producing = _task(self._produce(send))
         leaving = _task(_until_gone(receive))
-        ending = _task(self._until_ended(scope))
+        ending = _task(self._odin.endings.wait(lambda: scope.get("odin.session")))
         try:
             await asyncio.wait({producing, leaving, ending}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -66,36 +63,14 @@ class Stream(Response):
     async def _produce(self, send: Send) -> None:
         self._begun = True
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        now = asyncio.get_running_loop().time
+        turns = Turns()
         async with aclosing(self._pieces) as pieces:
-            count, since = 0, now()
             async for piece in pieces:
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-                count += 1
-                if count >= PIECES or now() - since > TURN_S:
-                    await asyncio.sleep(0)
-                    count, since = 0, now()
+                for start in range(0, len(piece), PIECE):
+                    part = piece if len(piece) <= PIECE else piece[start : start + PIECE]
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
+                await turns.done()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def _until_ended(self, scope: Scope) -> None:
-        """Return when the server stops or the token that opened the stream has ended."""
-        session = scope.get("odin.session")
-        stopping = self._odin.services.stopping
-        while not stopping:
-            try:
-                async with asyncio.timeout(CHECK_S):
-                    await stopping.wait()
-            except TimeoutError:
-                if session is not None and not await self._counts(session):
-                    return
-
-    async def _counts(self, session: Session) -> bool:
-        try:
-            return session.token is None or bool(await self._odin.accounts.holder(session.token))
-        except NotSignedIn:
-            return False
-        except OdinError:  # the store is away: what is known of the token still holds
-            return True
 
     async def _break_off(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.media_type == EVENTS:
@@ -114,11 +89,11 @@ async def _until_gone(receive: Receive) -> None:
         pass
 
 
-def _task(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+def _task(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
     return asyncio.get_running_loop().create_task(work)
 
 
-async def _cancel(*tasks: asyncio.Task[None]) -> None:
+async def _cancel(*tasks: asyncio.Task[Any]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)

@@ -10,8 +10,11 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, cast
 
 import anyio.to_thread
+from anyio import CapacityLimiter
 
 from odin.engine import places
 from odin.engine.cleanup import Cleaner, Cleanup
@@ -20,10 +23,14 @@ from odin.engine.layout import Layout, begin_run, take_back_run
 from odin.engine.loop import Engine
 from odin.faults import reach
 from odin.jobs.checkouts import Checkouts
+from odin.jobs.rendering import CHILDREN
 from odin.jobs.repository import Repository
+from odin.jobs.values import Author, Rendered
 from odin.model.commands import Halt, Submit
-from odin.model.errors import Conflict, NoSpace, NotAllowed, NotFound, NotSupported, OdinError, Unavailable
+from odin.model.context import dump_context, unused
+from odin.model.errors import Conflict, NoSpace, NotAllowed, NotFound, OdinError, Unavailable
 from odin.model.ids import SUFFIX_ALPHABET, SUFFIX_LENGTH, JobPath, PipelineId, Sha, pipeline_id
+from odin.model.names import job_path
 from odin.model.states import Stop
 from odin.model.users import Role, User
 from odin.model.world import Submission
@@ -35,11 +42,24 @@ MOST_NAMES = 10
 
 @dataclass(frozen=True, slots=True)
 class PipelineRef:
-    """What a launch answers: the new pipeline."""
+    """What a launch answers: the new pipeline, and what the one who launched it should know."""
 
     id: PipelineId
     name: str
     job: str
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A launch as it was asked for. ``version`` None is the newest commit; ``warnings`` came from resolving it."""
+
+    job: str
+    user: User
+    context: Mapping[str, Any]
+    rerun_of: str | None
+    version: Sha | None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +73,8 @@ class Commands:
     cleaner: Cleaner
     layout: Layout
     mounts: Mapping[str, str] = field(default_factory=dict)
+    # Who waits for a turn to render waits here, not in the threads that everybody needs.
+    rendering: CapacityLimiter = field(default_factory=partial(CapacityLimiter, CHILDREN))
 
     @property
     def feed(self) -> Feed:
@@ -63,22 +85,23 @@ class Commands:
         job: str,
         user: User,
         *,
-        context: Mapping[str, str] | None = None,
+        context: Mapping[str, Any] | None = None,
         idempotency: Idempotency | None = None,
         rerun_of: str | None = None,
         version: Sha | None = None,
     ) -> PipelineRef:
         """Begin a pipeline of a job at ``version`` (default: the newest commit); returns once that is durable.
 
-        Raises NotFound, ValidationFailed (the job file has errors, or asks for more than there is), NotSupported,
-        Unavailable, NoSpace.
+        ``context`` holds JSON values by the names that the job's templates use.
+        Raises NotFound, InvalidInput (the context), ValidationFailed (the job file or a template has errors, or asks
+        for more than there is), NotSupported, Unavailable, NoSpace.
         """
-        if context:
-            raise NotSupported("a context (--x:…) fills in templates, and Odin cannot render .jinja2 files yet")
+        order = Order(job, user, context or {}, rerun_of, version)
+        dump_context(order.context)
         if idempotency is not None and (ref := await anyio.to_thread.run_sync(self._repeated, idempotency)):
             return ref
         with ExitStack() as held:
-            submission = await anyio.to_thread.run_sync(self._prepare, job, version, user, rerun_of, held)
+            submission = await self._prepared(order, held)
             for _ in range(MOST_NAMES):
                 try:
                     return await self._submit(submission, idempotency)
@@ -87,9 +110,28 @@ class Commands:
         raise Conflict("no free pipeline id was found; try again")
 
     async def rerun(self, pipeline: str, user: User, *, idempotency: Idempotency | None = None) -> PipelineRef:
-        """Begin the same job again from its start, at the commit that the pipeline ran."""
+        """Begin the same job again from its start, at the commit and with the context that the pipeline ran with."""
         view = await self._view(pipeline)
-        return await self.launch(view.job, user, idempotency=idempotency, rerun_of=view.id, version=Sha(view.version))
+        return await self.launch(
+            view.job,
+            user,
+            context=view.context,
+            idempotency=idempotency,
+            rerun_of=view.id,
+            version=Sha(view.version),
+        )
+
+    async def generate(self, template: str, context: Mapping[str, Any], user: User, name: str | None = None) -> JobPath:
+        """Make a job of a template job: its files, the ``.jinja2`` ones filled in, by one commit of the user.
+
+        ``name`` None: the template's and eight random characters. Raises Conflict if it exists, and as ``launch``.
+        """
+        dump_context(context)
+        job = name if name is not None else f"{template}-{_suffix()}"
+        author = Author(user.username, f"{user.firstname} {user.lastname}".strip())
+        make = partial(self.repository.generate, template, job, context, author)
+        await anyio.to_thread.run_sync(make, limiter=self.rendering)
+        return job_path(job)
 
     async def cancel(self, pipeline: str, user: User) -> None:
         """Stop a pipeline and keep everything; returns once that is durable. Conflict if it is over already."""
@@ -112,7 +154,11 @@ class Commands:
             return await anyio.to_thread.run_sync(self.cleaner.plan, view, db, fs)
         if view.outcome is None:
             await self._stop_and_wait(view, user)
-        return await anyio.to_thread.run_sync(self.cleaner.clean, view, db, fs)
+        try:
+            return await anyio.to_thread.run_sync(self.cleaner.clean, view, db, fs)
+        finally:  # a hint, so it may be wrong
+            if db:
+                self.feed.removed(view.id)
 
     async def _stop_and_wait(self, view: PipelineView, user: User) -> None:
         identity = PipelineId(view.id)
@@ -135,33 +181,53 @@ class Commands:
         answer = self.queries.idempotent(idempotency)
         return ref_of(answer) if answer is not None else None
 
-    def _prepare(self, name: str, version: Sha | None, user: User, rerun_of: str | None, held: ExitStack) -> Submission:
-        """Resolve, read and check the job, pin its commit before any row speaks of it, and name the pipeline."""
-        warning = self.repository.refresh() if version is None else None
-        at = version or self.repository.head()
-        job = self.repository.check(name, at)
+    async def _prepared(self, order: Order, held: ExitStack) -> Submission:
+        """One hop to a thread where the job has no templates; else a second one, when its turn has come."""
+        prepared = await anyio.to_thread.run_sync(self._prepare, order, held, False)
+        while isinstance(prepared, Order):
+            prepared = await anyio.to_thread.run_sync(self._prepare, prepared, held, True, limiter=self.rendering)
+        return prepared
+
+    def _prepare(self, order: Order, held: ExitStack, may_render: bool) -> Submission | Order:
+        """Resolve, read and check the job, pin its commit before any row speaks of it, and name the pipeline.
+
+        Only the order with its commit where the job has templates and this is not the time to render them.
+        """
+        if order.version is None:
+            warning = self.repository.refresh()
+            order = replace(order, version=self.repository.head(), warnings=(warning,) if warning else ())
+        at = cast(Sha, order.version)
+        rendered = self.repository.render(order.job, order.context, at, may_wait=may_render)
+        if rendered is None:
+            return order
+        job = rendered.job
         places.check_job(job)
         places.check_place(job, self.mounts, self.engine.lacks)
         held.enter_context(self.checkouts.hold(at))
         self.repository.pin(at)
         reach("submit:pinned")
-        warnings = (*((warning,) if warning else ()), *job.warnings, *places.ignored(job))
-        submission = Submission(
+        return self._named(self._submission(order, at, rendered))
+
+    def _submission(self, order: Order, at: Sha, rendered: Rendered) -> Submission:
+        job = rendered.job
+        idle = unused(order.context, rendered.used, has_templates=bool(rendered.files))
+        return Submission(
             id=PipelineId(""),
             name=job.name,
             job=JobPath(job.path),
             version=at,
-            username=user.username,
-            user_uid=user.uid,
+            username=order.user.username,
+            user_uid=order.user.uid,
             tasks=job.tasks,
             submitted_at=self.engine.clock.now(),
             on_failure=job.on_failure,
             timeout_s=job.timeout_s,
-            warnings=warnings,
-            rerun_of=rerun_of,
-            built=self.checkouts.ready(at) is not None,
+            context=dump_context(order.context),
+            warnings=(*order.warnings, *idle, *job.warnings, *places.ignored(job)),
+            rerun_of=order.rerun_of,
+            built=not rendered.files and self.checkouts.ready(at) is not None,
+            rendered=tuple(rendered.files.items()),
         )
-        return self._named(submission)
 
     def _named(self, submission: Submission) -> Submission:
         """The submission with an id that nothing here has, and its folder if its checkout stands."""
@@ -180,7 +246,7 @@ class Commands:
         raise Conflict("no free pipeline id was found; try again")
 
     async def _submit(self, submission: Submission, idempotency: Idempotency | None) -> PipelineRef:
-        ref = PipelineRef(submission.id, submission.name, submission.job)
+        ref = PipelineRef(submission.id, submission.name, submission.job, submission.warnings)
         promise = (idempotency, answer_of(ref)) if idempotency is not None else None
         try:
             done: Future[None] = self.engine.submit(Submit(submission), promise)
@@ -209,12 +275,17 @@ def check_owner(view: PipelineView, user: User) -> None:
 
 def answer_of(ref: PipelineRef) -> Answer:
     """The answer of a launch as it is kept for a repeated request."""
-    return Answer(
-        200, json.dumps({"pipeline": {"id": ref.id, "name": ref.name, "job": ref.job}}, separators=(",", ":"))
-    )
+    return Answer(200, json.dumps(launched(ref), separators=(",", ":")))
+
+
+def launched(ref: PipelineRef) -> dict[str, Any]:
+    """What a launch answers: the new pipeline; beside it, where there are any, sentences for the one who launched."""
+    made: dict[str, Any] = {"pipeline": {"id": ref.id, "name": ref.name, "job": ref.job}}
+    return made | ({"warnings": list(ref.warnings)} if ref.warnings else {})
 
 
 def ref_of(answer: Answer) -> PipelineRef:
     """What ``answer_of`` kept."""
-    kept = json.loads(answer.body)["pipeline"]
-    return PipelineRef(PipelineId(kept["id"]), kept["name"], kept["job"])
+    body = json.loads(answer.body)
+    kept = body["pipeline"]
+    return PipelineRef(PipelineId(kept["id"]), kept["name"], kept["job"], tuple(body.get("warnings", ())))

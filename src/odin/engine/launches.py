@@ -42,7 +42,9 @@ class Launches:
 
     def values(self, pipeline: Pipeline, task: Task) -> dict[str, str]:
         """What the variables of job-files.md stand for in this task."""
-        values = self.layout.values(pipeline.id, pipeline.version, pipeline.job, task.spec.name)
+        values = self.layout.values(
+            pipeline.id, pipeline.version, pipeline.job, task.spec.name, own_work=pipeline.own_work
+        )
         if _asks_for_ids(task.spec):
             values["TASK_IDS"] = ",".join(_ids(pipeline))
         return values

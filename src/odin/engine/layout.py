@@ -9,18 +9,33 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from odin.engine.taskuser import TaskUser, open_run
 from odin.model.ids import JobPath, PipelineId, Sha, task_id
 
 OWN_FOLDER = ".odin"
 TASK_IDS = "task_ids"
 OUTPUTS = "outputs"
+WORK = "work"
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Paths below one shared folder; as text where each launch needs them, since ``Path`` costs it 0.3 ms."""
+    """Paths below one shared folder; as text where each launch needs them, since ``Path`` costs it 0.3 ms.
+
+    ``task_user`` is whom tasks run as, None where that is the server's user.
+    """
 
     shared: Path
+    task_user: TaskUser | None = None
+
+    @property
+    def passages(self) -> tuple[Path, ...]:
+        """What tasks pass through on their way, outermost first."""
+        return self.shared, self.checkouts, self.runs
+
+    @property
+    def checkouts(self) -> Path:
+        return self.shared / "checkouts"
 
     @property
     def runs(self) -> Path:
@@ -39,13 +54,19 @@ class Layout:
     def task_ids(self, pipeline: PipelineId) -> Path:
         return self.run(pipeline) / OWN_FOLDER / TASK_IDS
 
-    def values(self, pipeline: PipelineId, version: Sha, job: JobPath, task: str) -> dict[str, str]:
+    def work(self, pipeline: PipelineId) -> Path:
+        """The work folder of a pipeline whose job has templates; others work in the checkout."""
+        return self.run(pipeline) / OWN_FOLDER / WORK
+
+    def values(
+        self, pipeline: PipelineId, version: Sha, job: JobPath, task: str, *, own_work: bool = False
+    ) -> dict[str, str]:
         """What the variables of job-files.md stand for in a task, without ``TASK_IDS``."""
         shared = str(self.shared)
         run, root = f"{shared}/runs/{pipeline}", f"{shared}/checkouts/{version}"
         return {
             "ROOT_PATH": root,
-            "WORK_PATH": f"{root}/{job}",
+            "WORK_PATH": f"{run}/{OWN_FOLDER}/{WORK}" if own_work else f"{root}/{job}",
             "DATA_PATH": f"{shared}/runs",
             "RUN_PATH": run,
             "TASK_PATH": f"{run}/{task}",
@@ -73,6 +94,9 @@ def begin_run(layout: Layout, pipeline: PipelineId, tasks: Iterable[str], *, is_
     path.parent.mkdir(exist_ok=True)
     (path.parent / OUTPUTS).mkdir(exist_ok=True)
     path.write_text("".join(f"{task_id(pipeline, task)}\n" for task in tasks))
+    if layout.task_user is not None:
+        path.chmod(0o644)
+        open_run(layout.run(pipeline), path.parent, path.parent / OUTPUTS, layout.task_user)
 
 
 def take_back_run(layout: Layout, pipeline: PipelineId) -> None:

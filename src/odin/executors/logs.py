@@ -8,16 +8,11 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from odin.model.errors import NotFound
 from odin.model.ids import AttemptId, split_resource
 
-PIECE = 64 << 10
-PIECES_A_READ = 16
-FIRST_WAIT_S = 0.02
-LONGEST_WAIT_S = 0.25
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -34,24 +29,6 @@ class LocalLogs:
 
     async def read(self, attempt: AttemptId, *, offset: int, limit: int) -> tuple[bytes, int]:
         return await asyncio.to_thread(self._read, attempt, offset, limit)
-
-    async def follow(self, attempt: AttemptId, *, offset: int, ended: Callable[[], bool]) -> AsyncIterator[bytes]:
-        """Pieces of at most 64 KiB, in order. ``ended`` is asked before each look at the end of the file."""
-        wait_s = FIRST_WAIT_S
-        while True:
-            over = ended()
-            data, size = await self.read(attempt, offset=offset, limit=PIECES_A_READ * PIECE)
-            offset = min(max(0, size + offset), size) if offset < 0 else offset
-            offset += len(data)
-            for start in range(0, len(data), PIECE):
-                yield data[start : start + PIECE]
-            if data:
-                wait_s = FIRST_WAIT_S
-            elif over:
-                return
-            else:
-                await asyncio.sleep(wait_s)
-                wait_s = min(2 * wait_s, LONGEST_WAIT_S)
 
     def _read(self, attempt: AttemptId, offset: int, limit: int) -> tuple[bytes, int]:
         with os.fdopen(self._open(attempt), "rb", buffering=0) as file:

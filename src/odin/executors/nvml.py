@@ -2,7 +2,7 @@
 
 NVML is imported and asked in a thread of its own, late: a driver that hangs costs old values, not the server.
 Fields are those of api.md, "Cluster and server"; what the driver does not give is the string ``N/A``, but 0 for
-``powerDraw`` and ``powerLimit``.
+``powerDraw``, ``powerLimit`` and ``used_memory``, of which older clients make integers.
 """
 
 from __future__ import annotations
@@ -163,8 +163,13 @@ def _utilization(rates: Any) -> dict[str, Any]:
 
 
 def _watts(milliwatts: Any) -> float:
-    """Old clients turn this into an integer: 0 where it is not known."""
+    """Older clients turn this into an integer: 0 where it is not known."""
     return 0 if milliwatts == NOT_GIVEN else milliwatts / 1000
+
+
+def _mebibytes(held: int | None) -> int:
+    """What a process holds of a card; 0 where that is not known, as in a container: older clients add these up."""
+    return (held or 0) // MIB
 
 
 def _processes(nvml: Any, card: Any) -> list[dict[str, Any]]:
@@ -175,7 +180,7 @@ def _processes(nvml: Any, card: Any) -> list[dict[str, Any]]:
             found[process.pid] = {
                 "pid": process.pid,
                 "process_name": _words(_ask(nvml, "nvmlSystemGetProcessName", process.pid)),
-                "used_memory": NOT_GIVEN if process.usedGpuMemory is None else process.usedGpuMemory // MIB,
+                "used_memory": _mebibytes(process.usedGpuMemory),
             }
     return list(found.values())
 

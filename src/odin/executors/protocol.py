@@ -6,7 +6,7 @@ becomes of it comes back as a report. Every verb may be repeated. Source: archit
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -108,12 +108,6 @@ class Logs(Protocol):
         """Up to ``limit`` bytes from ``offset`` (negative: from the end), and the size of the whole.
 
         Raises NotFound when the attempt has no log.
-        """
-
-    def follow(self, attempt: AttemptId, *, offset: int, ended: Any) -> AsyncIterator[bytes]:
-        """The bytes from ``offset`` on as they come, until ``ended()`` is true and all is read.
-
-        Suspends at least every 64 pieces (reliability.md, F-71).
         """
 
 

@@ -1,4 +1,4 @@
-"""Since when each job exists: the time of the commit that brought its main.yml.
+"""Since when each job exists: the time of the commit that brought its main.yml (or the template of one).
 
 Found by following first parents, each commit once: what is known up to one tip is carried on to the next.
 """
@@ -11,7 +11,7 @@ from typing import Any
 from pygit2.enums import DeltaStatus
 
 from odin.jobs.objects import Git, commit_of
-from odin.jobs.values import MAIN
+from odin.jobs.values import MAINS
 from odin.model.ids import Sha
 
 
@@ -35,12 +35,11 @@ class Births:
         newer, known = self._since(git, tip)
         times = dict(self._times) if known else {}
         for commit in reversed(newer):
-            for delta in _changes(commit):
-                folder, slash, name = delta.new_file.path.rpartition("/")
-                if slash and name == MAIN and delta.status == DeltaStatus.ADDED:
-                    times[folder] = float(commit.commit_time)
-                elif slash and name == MAIN and delta.status == DeltaStatus.DELETED:
-                    times.pop(folder, None)
+            came, went = _jobs(commit)
+            for folder in went - came:
+                times.pop(folder, None)
+            for folder in came:
+                times.setdefault(folder, float(commit.commit_time))
         return times
 
     def _since(self, git: Git, tip: Sha) -> tuple[list[Any], bool]:
@@ -53,6 +52,19 @@ class Births:
                 return newer, False
             commit = commit.parents[0]
         return newer, True
+
+
+def _jobs(commit: Any) -> tuple[set[str], set[str]]:
+    """Folders that got a main.yml or its template, and folders that lost one; in both where it changed its kind."""
+    came: set[str] = set()
+    went: set[str] = set()
+    for delta in _changes(commit):
+        folder, slash, name = delta.new_file.path.rpartition("/")
+        if slash and name in MAINS:
+            of = {DeltaStatus.ADDED: came, DeltaStatus.DELETED: went}.get(delta.status)
+            if of is not None:
+                of.add(folder)
+    return came, went
 
 
 def _changes(commit: Any) -> Any:

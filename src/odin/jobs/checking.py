@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from odin.jobs.objects import LINK, SUBMODULE, Entry, Git, blob_size, entries
 from odin.jobs.survey import Surveyor
-from odin.jobs.values import MAIN, MAX_FILE_BYTES, MAX_PATH_BYTES
+from odin.jobs.values import MAINS, MAX_FILE_BYTES, MAX_PATH_BYTES
 from odin.model import names
 from odin.model.errors import InvalidInput, Problem, TooLarge
 
@@ -22,7 +22,7 @@ KINDS = {LINK: "a symbolic link", SUBMODULE: "a submodule"}
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A folder on the walk, and the nearest job around it (its folder and the id of its main.yml)."""
+    """A folder on the walk, and the nearest job around it (its folder and the id of that folder's tree)."""
 
     prefix: str
     job: tuple[str, str] | None
@@ -32,8 +32,8 @@ class TreeCheck:
     """One comparison of a tree with an older one.
 
     Afterwards ``problems`` has what is wrong with the difference, ``too_large`` says that a limit is among it,
-    and ``jobs`` maps the folder of each job that differs to the id of its main.yml. A file belongs to the
-    nearest job around it.
+    and ``jobs`` maps the folder of each job that differs to the id of its tree. A file belongs to the nearest job
+    around it.
     """
 
     def __init__(self, git: Git, surveyor: Surveyor) -> None:
@@ -62,7 +62,7 @@ class TreeCheck:
             return
         now = entries(self._git, tree)
         before = entries(self._git, known) if known else []
-        place = self._job_here(now, place)
+        place = self._job_here(now, tree, place)
         self._same_but_for_case(now, place.prefix)
         old = set(before)
         folders = {entry.name: entry.oid for entry in before if entry.is_folder}
@@ -71,16 +71,16 @@ class TreeCheck:
                 self._entry(entry, folders.get(entry.name), place)
         differing = old.symmetric_difference(now)
         if place.job is not None and any(not entry.is_folder for entry in differing):
-            path, main = place.job
-            self.jobs[path] = main
+            path, job = place.job
+            self.jobs[path] = job
 
-    def _job_here(self, now: Iterable[Entry], place: _Place) -> _Place:
-        main = next((entry for entry in now if entry.name == MAIN.encode() and entry.is_file), None)
+    def _job_here(self, now: Iterable[Entry], tree: str, place: _Place) -> _Place:
+        main = next((entry.text for entry in now if entry.text in MAINS and entry.is_file), None)
         if main is None or not place.prefix:
             return place
         path = place.prefix.rstrip("/")
-        self._named(names.check_job_path, path, f"{path}/{MAIN}")
-        return _Place(place.prefix, (path, main.oid))
+        self._named(names.check_job_path, path, f"{path}/{main}")
+        return _Place(place.prefix, (path, tree))
 
     def _entry(self, entry: Entry, known: str | None, place: _Place) -> None:
         path = place.prefix + entry.text

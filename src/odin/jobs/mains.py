@@ -1,13 +1,14 @@
-"""The main.yml of jobs, parsed, each content once."""
+"""The main.yml of jobs, parsed, each content once, and what is wrong with a job before it is launched."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import replace
+from collections.abc import Mapping
 from threading import Lock
 
-from odin.jobs.objects import Git, blob, blob_sha, blob_size, entries
-from odin.jobs.values import MAIN, MAX_FILE_BYTES, TEMPLATE_SUFFIX
+from odin.jobs.objects import Git, blob, blob_sha, blob_size, find
+from odin.jobs.templates import Templates
+from odin.jobs.values import MAIN, MAX_FILE_BYTES
 from odin.model import jobfile
 from odin.model.errors import Problem, TooLarge, ValidationFailed
 from odin.model.ids import JobPath
@@ -18,20 +19,21 @@ MAX_PROBLEMS = 100
 
 
 class Mains:
-    """Parses main.yml files and remembers the good ones by folder and content. Safe to share between threads."""
+    """Parses main.yml files and remembers the good ones by name and content. Safe to share between threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, templates: Templates) -> None:
+        self._templates = templates
         self._lock = Lock()
         self._known: OrderedDict[tuple[str, str], Job] = OrderedDict()
 
-    def parse(self, path: str, content: bytes, oid: str | None = None) -> Job:
-        """The job whose main.yml has these bytes. Raises ValidationFailed with every problem of the file."""
-        key = (path, oid or blob_sha(content))
+    def parse(self, path: str, content: bytes, oid: str | None = None, *, file: str = MAIN) -> Job:
+        """The job whose main.yml has these bytes. Raises ValidationFailed with every problem of ``file``."""
+        key = (f"{path}/{file}", oid or blob_sha(content))
         with self._lock:
             known = self._known.get(key)
         if known is not None:
             return known
-        job = jobfile.parse(content, path=JobPath(path), file=f"{path}/{MAIN}")
+        job = jobfile.parse(content, path=JobPath(path), file=f"{path}/{file}")
         with self._lock:
             self._known[key] = job
             while len(self._known) > REMEMBERED:
@@ -41,44 +43,24 @@ class Mains:
     def stored(self, git: Git, path: str, oid: str) -> Job:
         """The same for a blob of the repository."""
         with self._lock:
-            known = self._known.get((path, oid))
+            known = self._known.get((f"{path}/{MAIN}", oid))
         if known is not None:
             return known
         if (size := blob_size(git, oid)) > MAX_FILE_BYTES:
             raise TooLarge(f"{path}/{MAIN} has {size} bytes; at most {MAX_FILE_BYTES} are allowed")
         return self.parse(path, blob(git, oid), oid)
 
-    def problems(self, git: Git, jobs: dict[str, str]) -> list[Problem]:
-        """What is wrong with jobs, given as folder to id of its main.yml."""
+    def problems(self, git: Git, jobs: Mapping[str, str]) -> list[Problem]:
+        """What is wrong with jobs, given as folder to id of its tree; a main.yml that is a template as far as known."""
         found: list[Problem] = []
-        for path, oid in jobs.items():
+        for path, tree in jobs.items():
+            main = find(git, tree, MAIN)
             try:
-                self.stored(git, path, oid)
+                if main is not None and main.is_file:
+                    self.stored(git, path, main.oid)
             except ValidationFailed as error:
                 found += error.problems or (Problem(error.detail, file=f"{path}/{MAIN}"),)
+            found += self._templates.problems(git, path, tree)
             if len(found) >= MAX_PROBLEMS:
                 break
         return found
-
-
-def with_templates(job: Job, git: Git, folder: str, prefix: str) -> Job:
-    """The job, with each ``.jinja2`` file of its folder named as unsupported. Source: job-files.md, "Templates"."""
-    files = [path for path in _templates(git, folder, prefix)]
-    problems = tuple(
-        Problem(f"templates ({TEMPLATE_SUFFIX}) are not supported yet: {file}", file=file) for file in files
-    )
-    return replace(job, unsupported=(*job.unsupported, *problems)) if problems else job
-
-
-def _templates(git: Git, folder: str, prefix: str) -> list[str]:
-    """Paths of templates in a job's folder, those of jobs nested in it left out."""
-    here = entries(git, folder)
-    found = [prefix + each.text for each in here if each.is_file and each.text.endswith(TEMPLATE_SUFFIX)]
-    for each in here:
-        if each.is_folder and not _is_job(git, each.oid):
-            found += _templates(git, each.oid, f"{prefix}{each.text}/")
-    return found
-
-
-def _is_job(git: Git, folder: str) -> bool:
-    return any(each.is_file and each.name == MAIN.encode() for each in entries(git, folder))

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pygit2
 
 from odin.jobs.births import Births
 from odin.jobs.checking import TreeCheck
 from odin.jobs.failures import translated
-from odin.jobs.mains import Mains, with_templates
+from odin.jobs.mains import Mains
 from odin.jobs.objects import EXECUTABLE, Entry, Git, blob, blob_size, commit_of, find, sha_of, tree_of, walk
 from odin.jobs.refs import Branch
 from odin.jobs.survey import Surveyor
-from odin.jobs.values import MAIN, MAX_FILE_BYTES, FileEntry, JobFolder
+from odin.jobs.templates import Templates
+from odin.jobs.values import MAIN, MAINS, MAX_FILE_BYTES, FileEntry, JobFolder, Rendered
 from odin.model import names
-from odin.model.errors import InvalidInput, NotFound, TooLarge, ValidationFailed
+from odin.model.errors import InvalidInput, NotFound, Problem, TooLarge, ValidationFailed
 from odin.model.ids import JobPath, Sha
 from odin.model.job import Job
 
@@ -27,7 +31,8 @@ class Reader:
         self.path = folder
         self.branch = branch
         self._surveyor = Surveyor()
-        self._mains = Mains()
+        self._templates = Templates(self._surveyor)
+        self._mains = Mains(self._templates)
         self._births = Births()
         self._good_tree: str | None = None  # the last tree that passed whole
 
@@ -64,10 +69,14 @@ class Reader:
             folder = self._job(git, self._version(git, at), path)
             return content_of(git, file_in(git, folder, path, file), f"{path}/{file}")
 
-    def check(self, job: str, at: Sha | None = None) -> Job:
-        """The checked job: the whole tree of the commit, then its main.yml.
+    def render(
+        self, job: str, context: Mapping[str, Any], at: Sha | None = None, *, may_wait: bool = True
+    ) -> Rendered | None:
+        """The checked job, its templates filled in: the whole tree of the commit is checked, then its main.yml.
 
-        Raises ValidationFailed with every problem, NotFound with the nearest names.
+        Where there are templates this waits for a child process, and perhaps for its turn; None in that case
+        without ``may_wait``. Raises ValidationFailed with every problem (those of a rendered main.yml with its
+        lines), NotFound with the nearest names.
         """
         path = names.job_path(job)
         with translated(self.path):
@@ -75,9 +84,23 @@ class Reader:
             version = self._version(git, at)
             folder = self._job(git, version, path)
             self._check_tree(git, tree_of(git, version))
-            main = file_in(git, folder, path, MAIN)
-            parsed = self._mains.stored(git, path, main.oid)
-            return with_templates(parsed, git, folder.oid, f"{path}/")
+            if not self._templates.of(git, folder.oid):
+                return Rendered(self._mains.stored(git, path, file_in(git, folder, path, MAIN).oid))
+            if not may_wait:
+                return None
+            made = self._templates.render(git, path, folder.oid, context)
+            if MAIN in made.files:
+                return Rendered(self._main_of(path, made.files[MAIN]), made.files, made.used)
+            main = self._mains.stored(git, path, file_in(git, folder, path, MAIN).oid)
+            return Rendered(main, made.files, made.used)
+
+    def _main_of(self, path: JobPath, text: str) -> Job:
+        """The job of a rendered main.yml. Its errors show their lines: nobody else has seen that file."""
+        try:
+            return self._mains.parse(path, text.encode(), file=f"{MAIN} (rendered)")
+        except ValidationFailed as error:
+            problems = [_with_line(problem, text.splitlines()) for problem in error.problems]
+            raise ValidationFailed(str(problems[0]) if problems else error.detail, problems=problems) from error
 
     def check_tree(self, at: Sha) -> None:
         """Whether that commit may be checked out. Raises ValidationFailed with every problem."""
@@ -96,8 +119,8 @@ class Reader:
         return sorted(JobPath(job) for job in survey.jobs if job and query in job)
 
     def _is_job(self, git: Git, version: Sha, path: JobPath) -> bool:
-        main = find(git, tree_of(git, version), f"{path}/{MAIN}")
-        return main is not None and main.is_file
+        mains = (find(git, tree_of(git, version), f"{path}/{name}") for name in MAINS)
+        return any(main is not None and main.is_file for main in mains)
 
     def _job(self, git: Git, version: Sha, path: JobPath) -> Entry:
         """The folder of a job. Raises NotFound with the nearest names."""
@@ -114,6 +137,12 @@ class Reader:
         if check.problems:
             raise ValidationFailed(str(check.problems[0]), problems=check.problems)
         self._good_tree = tree
+
+
+def _with_line(problem: Problem, lines: list[str]) -> Problem:
+    if problem.line is None or problem.line > len(lines):
+        return problem
+    return replace(problem, message=f"{problem.message}; the line reads {names.shown(lines[problem.line - 1].strip())}")
 
 
 def _sorted(files: tuple[FileEntry, ...]) -> tuple[FileEntry, ...]:

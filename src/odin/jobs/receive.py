@@ -22,6 +22,7 @@ from odin.jobs.objects import NO_SHA, Git, tree_of
 from odin.jobs.refs import Branch
 from odin.jobs.remote import Remote
 from odin.jobs.survey import Surveyor
+from odin.jobs.templates import Templates
 from odin.model.errors import Conflict, InvalidInput, OdinError, ValidationFailed
 from odin.model.ids import Sha
 
@@ -90,9 +91,10 @@ def _check(git: Git, old: Sha, new: Sha, *, draft: bool) -> None:
     known = None if old == NO_SHA else tree_of(git, old)
     if known is not None and not git.descendant_of(new, old):
         raise Conflict("others have pushed in the meantime; git pull --rebase, then push again")
-    check = TreeCheck(git, Surveyor()).compare(tree_of(git, new), known)
+    surveyor = Surveyor()
+    check = TreeCheck(git, surveyor).compare(tree_of(git, new), known)
     check.raise_for_push()
-    problems = [] if draft else Mains().problems(git, check.jobs)
+    problems = [] if draft else Mains(Templates(surveyor)).problems(git, check.jobs)
     if problems:
         raise ValidationFailed(str(problems[0]), problems=problems)
 

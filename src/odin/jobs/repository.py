@@ -14,11 +14,11 @@ from typing import Any
 
 from odin.jobs import home, refs, roundtrip
 from odin.jobs.failures import translated
-from odin.jobs.objects import Blob, Git, find, sha_of, store, tree_of, walk
+from odin.jobs.objects import EXECUTABLE, Blob, Entry, Git, blob, find, sha_of, store, tree_of, walk
 from odin.jobs.reader import Reader, content_of, file_in
 from odin.jobs.refs import Branch
 from odin.jobs.remote import Remote
-from odin.jobs.values import MAIN, MAX_FILE_BYTES, Author, Written
+from odin.jobs.values import MAIN, MAIN_TEMPLATE, MAINS, MAX_FILE_BYTES, TEMPLATE_SUFFIX, Author, Written
 from odin.jobs.writer import Edit, Writer
 from odin.model import names
 from odin.model.errors import Conflict, InvalidInput, TooLarge
@@ -102,7 +102,8 @@ class Repository(Reader):
             if not self._is_job(git, tip, path):
                 if not create:
                     self._job(git, tip, path)
-                placed.setdefault(f"{path}/{MAIN}", self._blob(SKELETON))
+                if f"{path}/{MAIN_TEMPLATE}" not in placed:
+                    placed.setdefault(f"{path}/{MAIN}", self._blob(SKELETON))
             self._deletions_exist(git, tip, path, files)
             return Edit(placed, message or _summary(path, files))
 
@@ -131,7 +132,12 @@ class Repository(Reader):
 
         def plan(git: Git, tip: Sha) -> Edit:
             self._unchanged(git, tip, path, if_match)
-            old = content_of(git, file_in(git, self._job(git, tip, path), path, MAIN), main)
+            folder = self._job(git, tip, path)
+            if find(git, folder.oid, MAIN) is None:
+                if tasks:
+                    raise Conflict(f"the tasks of {path} come from a template; push its {MAIN_TEMPLATE} instead")
+                return Edit(dict(blobs), f"Save {path}")
+            old = content_of(git, file_in(git, folder, path, MAIN), main)
             new = old if tasks is None else roundtrip.with_tasks(old, tasks, file=main)
             sizes[main] = len(new)
             return Edit({**blobs, main: self._blob(new)}, f"Save {path}")
@@ -156,6 +162,43 @@ class Repository(Reader):
 
         version = self._writer.write(plan, author)
         return Written(version, tuple(gone), (0,) * len(gone))
+
+    def generate(self, template: str, job: str, context: Mapping[str, Any], author: Author) -> Written:
+        """A new job from another one: its files, those ending in ``.jinja2`` filled in, by one commit.
+
+        Jobs that are nested in the template are left out. Raises Conflict if the new job's folder exists, NotFound,
+        and ValidationFailed for the templates and for the job that they make.
+        """
+        source, path = names.job_path(template), names.job_path(job)
+        with translated(self.path):
+            git = self._git()
+            at = self.branch.tip(git)
+            folder = self._job(git, at, source)
+            made = self._templates.render(git, source, folder.oid, context).files
+            placed, sizes = self._generated(git, folder, path, made)
+
+        def plan(git: Git, tip: Sha) -> Edit:
+            if find(git, tree_of(git, tip), path) is not None:
+                raise Conflict(f"{path} exists already; choose another name")
+            return Edit(dict(placed), f"Generate {path} from {source}")
+
+        return Written(self._writer.write(plan, author), tuple(placed), sizes)
+
+    def _generated(
+        self, git: Git, folder: Entry, path: JobPath, made: Mapping[str, str]
+    ) -> tuple[dict[str, Blob], tuple[int, ...]]:
+        nested = tuple(f"{job}/" for job in self._surveyor.survey(git, folder.oid).jobs if job)
+        placed: dict[str, Blob] = {}
+        sizes = []
+        for name, entry in walk(git, folder.oid):
+            if name.startswith(nested):
+                continue
+            final = name.removesuffix(TEMPLATE_SUFFIX)
+            content = made[final].encode() if final != name else blob(git, entry.oid)
+            oid = store(git, content) if final != name else entry.oid
+            placed[f"{path}/{final}"] = Blob(oid, executable=entry.mode == EXECUTABLE)
+            sizes.append(len(content))
+        return placed, tuple(sizes)
 
     def refresh(self, timeout_s: float = 5.0) -> str | None:
         """Fetch from the remote, if there is one; a sentence for people when that did not work."""
@@ -184,11 +227,12 @@ class Repository(Reader):
         return Blob(oid, executable=content.startswith(b"#!"))
 
     def _precheck(self, path: JobPath, files: Mapping[str, bytes | None]) -> None:
-        """Refuse a broken main.yml before anything is stored."""
+        """Refuse a broken main.yml or template before anything is stored, and before others have to wait."""
         for name, content in files.items():
             folder, _, last = f"{path}/{name}".rpartition("/")
             if last == MAIN and content is not None:
                 self._mains.parse(folder, content)
+        self._templates.check(path, {name: content for name, content in files.items() if content is not None})
 
     def _unchanged(self, git: Git, tip: Sha, path: JobPath, since: Sha | None) -> None:
         if since is None or since == tip:
@@ -199,10 +243,16 @@ class Repository(Reader):
 
     def _deletions_exist(self, git: Git, tip: Sha, path: JobPath, files: Mapping[str, bytes | None]) -> None:
         gone = [name for name, content in files.items() if content is None]
-        if MAIN in gone:
+        job = self._job(git, tip, path) if gone else None
+        if job is not None and not any(_stays(git, job, files, name) for name in MAINS):
             raise Conflict(f"a job is nothing without its {MAIN}; delete the job {path} instead")
         for name in gone:
             file_in(git, self._job(git, tip, path), path, name)
+
+
+def _stays(git: Git, job: Entry, files: Mapping[str, bytes | None], name: str) -> bool:
+    """Whether a job has a file after a write."""
+    return files[name] is not None if name in files else find(git, job.oid, name) is not None
 
 
 def _checked(path: JobPath, files: Mapping[str, bytes | None]) -> dict[str, bytes | None]:

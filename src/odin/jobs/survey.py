@@ -1,7 +1,7 @@
-"""What lies below a tree: how many entries, how deep, which folders are jobs. Remembered by the tree's id.
+"""What lies below a tree: how many entries, how deep, which folders are jobs, where templates are.
 
-A tree's id stands for its content, so what was found once holds for ever, and after a commit only the folders
-on the changed path are read again.
+Remembered by the tree's id, which stands for its content: what was found once holds for ever, and after a commit only
+the folders on the changed path are read again.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from odin.jobs.objects import Git, entries
-from odin.jobs.values import MAIN, MAX_DEPTH, MAX_ENTRIES
+from odin.jobs.values import MAINS, MAX_DEPTH, MAX_ENTRIES, TEMPLATE_SUFFIX
 from odin.model.errors import TooLarge
 
 REMEMBERED = 20_000
@@ -17,10 +17,14 @@ REMEMBERED = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """``entries`` counts files and folders at every level; ``jobs`` are folders with a main.yml, "" for this one."""
+    """``entries`` counts files and folders at every level; ``jobs`` are folders with a main.yml, "" for this one.
+
+    ``templates`` are paths and ids of files ending in ``.jinja2``, those of jobs below this folder left out.
+    """
 
     entries: int
     jobs: tuple[str, ...]
+    templates: tuple[tuple[str, str], ...]
 
 
 class Surveyor:
@@ -48,14 +52,18 @@ class Surveyor:
         return known
 
     def _look(self, git: Git, tree: str, depth: int) -> Survey:
-        count, jobs = 0, []
-        for entry in entries(git, tree):
-            count += 1
-            if entry.is_file and entry.name == MAIN.encode():
-                jobs.append("")
-            elif entry.is_folder:
-                inner = self._survey(git, entry.oid, depth + 1)
-                count += inner.entries
-                # Beyond the limit only the count matters: shared subtrees can stand for billions of jobs.
-                jobs += [f"{entry.text}/{job}".rstrip("/") for job in inner.jobs] if count <= MAX_ENTRIES else []
-        return Survey(count, tuple(jobs))
+        here = entries(git, tree)
+        count = len(here)
+        jobs = [""] if any(each.is_file and each.text in MAINS for each in here) else []
+        templates = [(each.text, each.oid) for each in here if each.is_file and each.text.endswith(TEMPLATE_SUFFIX)]
+        for entry in here:
+            if not entry.is_folder:
+                continue
+            inner = self._survey(git, entry.oid, depth + 1)
+            count += inner.entries
+            if count > MAX_ENTRIES:
+                continue  # only the count matters then: shared subtrees can stand for billions of jobs
+            jobs += [f"{entry.text}/{job}".rstrip("/") for job in inner.jobs]
+            if "" not in inner.jobs:
+                templates += [(f"{entry.text}/{path}", oid) for path, oid in inner.templates]
+        return Survey(count, tuple(jobs), tuple(templates))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from odin.model.ids import JobPath, Sha
+from odin.model.job import Job
 
 MIB = 1024 * 1024
 MAX_FILE_BYTES = 10 * MIB
@@ -15,6 +17,8 @@ MAX_DEPTH = 32
 MAX_PUSH_BYTES = 256 * MIB
 MAIN = "main.yml"
 TEMPLATE_SUFFIX = ".jinja2"
+MAIN_TEMPLATE = MAIN + TEMPLATE_SUFFIX
+MAINS = (MAIN, MAIN_TEMPLATE)  # a folder with either is a job
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,19 @@ class JobFolder:
     created_at: float
     version: Sha
     files: tuple[FileEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A job as it is launched: checked, and its templates filled in.
+
+    ``files`` are the rendered ones, by their path in the job without ``.jinja2``; ``used`` the names of a context
+    that the templates refer to.
+    """
+
+    job: Job
+    files: Mapping[str, str] = field(default_factory=dict)
+    used: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

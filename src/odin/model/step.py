@@ -17,6 +17,8 @@ from odin.model.reports import Absent, Away, Back, Ended, Placed, Reason, Starte
 from odin.model.states import AttemptState, Move, Outcome, PipelineStatus, Stop, TaskStatus, move
 from odin.model.world import Attempt, Pipeline, Task, World, fresh
 
+NEXT_ONE = "; the next one in "
+
 
 def step(world: World, events: Iterable[Event], now: float) -> None:
     """Apply events in order, then give what is free to whose turn it is.
@@ -290,7 +292,7 @@ def _retry(world: World, pipeline: Pipeline, task: Task, attempt: Attempt, why: 
     spent[cause] = spent.get(cause, 0) + 1
     wait_s = retries.delay_s(task.spec, pipeline.attempt_id(task), spent[cause])
     task.spent, task.due_at = spent, now + wait_s
-    task.reason = f"attempt {task.number} failed: {why}; the next one in {wait_s:.0f} s"
+    task.reason = f"attempt {task.number} failed: {why}{NEXT_ONE}{wait_s:.0f} s"
     world.record(pipeline, now, "retrying", task, task.reason)
     world.remind(task.due_at, "retry", pipeline, task)
     return True
@@ -358,8 +360,14 @@ def _halt(world: World, pipeline: Pipeline, why: str, now: float) -> None:
     for task in pipeline.tasks:
         if task.verdict is None and task.attempt is None:
             verdict = TaskStatus.FAILED if task.number else TaskStatus.SKIPPED
-            _settle(world, pipeline, task, verdict, task.reason if task.number else why, now)
+            _settle(world, pipeline, task, verdict, _given_up(task, why) if task.number else why, now)
     _finish_if_over(world, pipeline, now)
+
+
+def _given_up(task: Task, why: str) -> str:
+    """What is said of a task that would have been tried again: the next attempt will not come."""
+    failed = (task.reason or f"attempt {task.number} failed").partition(NEXT_ONE)[0]
+    return f"{failed}; not tried again: {why}"
 
 
 def _skip_descendants(world: World, pipeline: Pipeline, task: Task, why: str, now: float) -> None:

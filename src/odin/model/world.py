@@ -73,6 +73,7 @@ class Pipeline:
     """One pipeline in flight. ``children[i]`` are the tasks that wait for task ``i``.
 
     ``halted`` means that nothing more is started. ``seq`` counts its events, ``saved_seq`` those committed.
+    ``own_work``: the job has templates, so its work folder is not the checkout's but the pipeline's own.
     """
 
     id: PipelineId
@@ -94,6 +95,7 @@ class Pipeline:
     fence: int = 1
     seq: int = 0
     saved_seq: int = 0
+    own_work: bool = False
 
     def attempt_id(self, task: Task) -> AttemptId:
         """What the newest attempt of a task is called."""
@@ -102,7 +104,10 @@ class Pipeline:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """All that is recorded of a pipeline when it is submitted. ``built`` means that its checkout stands."""
+    """All that is recorded of a pipeline when it is submitted. ``built`` means that its checkout stands.
+
+    ``context`` is JSON; ``rendered`` are the files that the job's templates became, as (path in the job, text).
+    """
 
     id: PipelineId
     name: str
@@ -118,6 +123,7 @@ class Submission:
     warnings: tuple[str, ...] = ()
     rerun_of: str | None = None
     built: bool = False
+    rendered: tuple[tuple[str, str], ...] = ()
 
 
 class Happened(NamedTuple):
@@ -298,6 +304,7 @@ def fresh(submission: Submission) -> Pipeline:
         timeout_s=submission.timeout_s,
         status=status,
         unsettled=len(tasks),
+        own_work=bool(submission.rendered),
     )
 
 

@@ -40,6 +40,10 @@ _INSERT_TASKS = f"""
 INSERT INTO tasks (pipeline, idx, name, spec, status, attempt)
 SELECT {_values(5)}, 0 FROM json_each(?)"""
 
+_INSERT_RENDERED = f"""
+INSERT INTO rendered (pipeline, path, content)
+SELECT {_values(3)} FROM json_each(?)"""
+
 _TOMBSTONES = "SELECT id FROM tombstones WHERE id IN (SELECT value FROM json_each(?))"
 
 _UPDATE_PIPELINES = """
@@ -109,6 +113,7 @@ def _insert_submitted(cursor: DBAPICursor, submitted: Sequence[Submission]) -> s
     new = [each for each in submitted if each.id not in gone]
     made = set(_run(cursor, _INSERT_PIPELINES, (_submission_row(each) for each in new)))
     _run(cursor, _INSERT_TASKS, (row for each in new if each.id in made for row in _new_task_rows(each)))
+    _run(cursor, _INSERT_RENDERED, ((each.id, *file) for each in new if each.id in made for file in each.rendered))
     return {each.id for each in submitted if each.id not in made}
 
 

@@ -13,7 +13,7 @@ from odin.model.job import load_task
 from odin.model.reports import Reason
 from odin.model.states import FINAL, AttemptState, Outcome, PipelineStatus, Stop, TaskStatus
 from odin.model.world import Attempt, Pipeline, Task, graph_of, restored
-from odin.store.schema import attempts, pipelines, tasks
+from odin.store.schema import attempts, pipelines, rendered, tasks
 
 IN_FLIGHT = (PipelineStatus.BUILDING.value, PipelineStatus.RUNNING.value)
 
@@ -42,7 +42,14 @@ def load(connection: Connection, identity: PipelineId) -> Pipeline | None:
     found = [_task(task, spec, unmet[task.idx]) for task, spec in zip(of, specs, strict=True)]
     for attempt in _open_attempts(connection, identity):
         found[attempt.idx].attempt = _attempt(attempt)
-    return restored(_pipeline(row, found, children))
+    pipeline = _pipeline(row, found, children)
+    pipeline.own_work = _has_rendered(connection, identity)
+    return restored(pipeline)
+
+
+def _has_rendered(connection: Connection, identity: PipelineId) -> bool:
+    wanted = select(rendered.c.path).where(rendered.c.pipeline == identity).limit(1)
+    return connection.execute(wanted).first() is not None
 
 
 def _open_attempts(connection: Connection, identity: PipelineId) -> Sequence[Row[Any]]:

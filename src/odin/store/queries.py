@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ from odin.model.job import TaskSpec, load_task
 from odin.store import idempotency as kept
 from odin.store.database import Database
 from odin.store.idempotency import Answer, Idempotency
-from odin.store.schema import attempts, events, pipelines, tasks, tombstones
+from odin.store.schema import attempts, events, pipelines, rendered, tasks, tombstones
 
 PAGE = 100
 LARGEST_PAGE = 500
@@ -99,6 +99,30 @@ class EventRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Moves:
+    """What moved in a pipeline up to ``seq``, as it is now.
+
+    ``newest`` holds the last position of each task's idx, of the pipeline's own under None. ``pipeline`` has its
+    tasks only when it moved itself or is over; ``tasks`` are those that moved, or then all.
+    """
+
+    pipeline: PipelineView
+    tasks: tuple[TaskView, ...]
+    newest: dict[int | None, int]
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a task is: its status, and the number and state of each attempt, oldest first."""
+
+    id: str
+    idx: int
+    status: str
+    attempts: tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Filter:
     """Which pipelines a list holds. ``query`` is part of an id; ``before`` the number to go on below."""
 
@@ -150,13 +174,46 @@ class Queries:
             ).all()
         return found, task, [_attempt(row) for row in rows]
 
-    def rows(self, pipeline: str, idx: Sequence[int]) -> tuple[PipelineView | None, tuple[TaskView, ...]]:
-        """The pipeline without its tasks, and the tasks with these indexes, of one moment."""
+    def position(self, pipeline: str) -> int | None:
+        """How far a pipeline's history goes, None if there is no such pipeline."""
+        with self.snapshot() as connection:
+            return connection.execute(select(pipelines.c.seq).where(pipelines.c.id == pipeline)).scalar_one_or_none()
+
+    def progress(self, pipeline: str, wanted: Collection[int] | str) -> dict[int, Progress]:
+        """How far tasks are, by their idx; ``wanted`` are such, or the name of one task."""
+        these = tasks.c.name == wanted if isinstance(wanted, str) else tasks.c.idx.in_(wanted)
+        found = select(tasks.c.idx, tasks.c.name, tasks.c.status).where(tasks.c.pipeline == pipeline, these)
+        tried = select(attempts.c.idx, attempts.c.number, attempts.c.state).where(attempts.c.pipeline == pipeline)
+        with self.snapshot() as connection:
+            rows = connection.execute(found).all()
+            tried = tried.where(attempts.c.idx.in_([row.idx for row in rows]))
+            states = connection.execute(tried.order_by(attempts.c.idx, attempts.c.number)).all() if rows else ()
+        return {
+            row.idx: Progress(
+                task_id(PipelineId(pipeline), row.name),
+                row.idx,
+                row.status,
+                tuple((each.number, each.state) for each in states if each.idx == row.idx),
+            )
+            for row in rows
+        }
+
+    def moves(self, pipeline: str, after_seq: int, *, limit: int = EVENTS_PAGE) -> Moves | None:
+        """What moved after a position, all of one moment; None if there is no such pipeline."""
+        since = select(events.c.idx, events.c.seq).where(events.c.pipeline == pipeline, events.c.seq > after_seq)
         with self.snapshot() as connection:
             row = connection.execute(select(pipelines).where(pipelines.c.id == pipeline)).one_or_none()
-            wanted = select(tasks).where(tasks.c.pipeline == pipeline, tasks.c.idx.in_(idx)).order_by(tasks.c.idx)
-            found = tuple(_task(task) for task in connection.execute(wanted)) if idx else ()
-        return (_pipeline(row, ()) if row is not None else None), found
+            if row is None:
+                return None
+            history = connection.execute(since.order_by(events.c.seq).limit(limit)).all()
+            newest: dict[int | None, int] = {idx: seq for idx, seq in history}
+            seq = history[-1].seq if history else after_seq
+            whole = None in newest or (row.outcome is not None and seq >= row.seq)
+            wanted = select(tasks).where(tasks.c.pipeline == pipeline).order_by(tasks.c.idx)
+            if not whole:
+                wanted = wanted.where(tasks.c.idx.in_([idx for idx in newest if idx is not None]))
+            found = tuple(_task(task) for task in connection.execute(wanted)) if whole or newest else ()
+        return Moves(pipeline_view(row, found if whole else ()), found, newest, seq)
 
     def events(
         self, pipeline: str, *, after_seq: int = 0, idx: int | None = None, limit: int = EVENTS_PAGE
@@ -169,11 +226,24 @@ class Queries:
             rows = connection.execute(wanted.order_by(events.c.seq).limit(limit)).all()
         return [EventRow(row.seq, row.at, row.type, row.idx, row.attempt, row.message) for row in rows]
 
+    def rendered(self, pipeline: str) -> dict[str, str]:
+        """What the templates of a pipeline's job became: texts by their path in the job, 1 MiB at most."""
+        wanted = select(rendered.c.path, rendered.c.content).where(rendered.c.pipeline == pipeline)
+        with self.snapshot() as connection:
+            rows = connection.execute(wanted.order_by(rendered.c.path)).all()
+        return {row.path: row.content for row in rows}
+
     def nearest(self, pipeline: str, *, count: int = 3) -> list[str]:
-        """Ids that look like this one: of the newest pipelines of the same name, else of the newest of all."""
+        """Ids that look like this one: of the newest pipelines of the same name, else of the newest of all.
+
+        For the name of a job, its newest pipelines.
+        """
         name = pipeline.rpartition("-")[0] or pipeline
         newest = select(pipelines.c.id).order_by(pipelines.c.number.desc()).limit(1000)
         with self.snapshot() as connection:
+            of_job = newest.where((pipelines.c.name == pipeline) | (pipelines.c.job == pipeline)).limit(count)
+            if meant := connection.execute(of_job).scalars().all():
+                return list(meant)
             same = connection.execute(newest.where(pipelines.c.name == name)).scalars().all()
             ids = same or connection.execute(newest).scalars().all()
         return difflib.get_close_matches(pipeline, ids, n=count, cutoff=0.6)
@@ -235,10 +305,10 @@ def _with_tasks(connection: Connection, rows: Sequence[Row[Any]]) -> list[Pipeli
     wanted = select(tasks).where(tasks.c.pipeline.in_(ids)).order_by(tasks.c.pipeline, tasks.c.idx)
     for row in connection.execute(wanted) if ids else ():
         found[row.pipeline].append(_task(row))
-    return [_pipeline(row, tuple(found[row.id])) for row in rows]
+    return [pipeline_view(row, tuple(found[row.id])) for row in rows]
 
 
-def _pipeline(row: Row[Any], of: tuple[TaskView, ...]) -> PipelineView:
+def pipeline_view(row: Row[Any], of: tuple[TaskView, ...]) -> PipelineView:
     return PipelineView(
         number=row.number,
         id=row.id,

@@ -9,22 +9,26 @@ import threading
 import time
 
 import pytest
+import uvloop
 from starlette.testclient import TestClient
 
+from integration.api.streaming import RUNNING, Follower
 from odin import settings as configuration
 from odin.api.app import build_app
 from odin.api.passwords import hasher
 from odin.api.server import listen, make_server
 from odin.api.services import Services
 from odin.api.tokens import Tokens
+from odin.engine.builds import Builds
 from odin.engine.cleanup import Cleaner
 from odin.engine.commands import Commands
 from odin.engine.launches import Launches
-from odin.engine.layout import Layout, begin_run
+from odin.engine.layout import Layout
 from odin.engine.loop import Engine
 from odin.executors.logs import LocalLogs, log_path
 from odin.jobs.checkouts import Checkouts
 from odin.jobs.repository import Repository
+from odin.jobs.workfolders import WorkFolders
 from odin.model.users import Role
 from odin.store.database import Database
 from odin.store.deletion import Deletions
@@ -79,12 +83,8 @@ class House:
     def build(self, tokens):
         layout = Layout(self.shared)
         checkouts = Checkouts(self.repository, self.shared / "checkouts")
-
-        def build(pipeline):
-            checkouts.ensure(pipeline.version)
-            begin_run(layout, pipeline.id, [task.spec.name for task in pipeline.tasks])
-
-        engine = Engine(self.database, self.place, Launches(layout), build)
+        builds = Builds(layout, checkouts, WorkFolders(self.repository), self.queries)
+        engine = Engine(self.database, self.place, Launches(layout), builds.build)
         cleaner = Cleaner(layout, self.data / "logs", Deletions(self.database), checkouts, self.queries)
         return Services(
             settings=self.settings,
@@ -194,7 +194,11 @@ class Listening:
         for name, value in doors.items():
             setattr(self.server.config.http.doors, name, value)
         self.doors = self.server.config.http.doors
-        self.thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
+        self.thread = threading.Thread(target=self._run)
+
+    def _run(self):
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(self._serve())
 
     async def _serve(self):
         self.loop = asyncio.get_running_loop()
@@ -255,3 +259,22 @@ def listening(make_house):
             return stack.enter_context(Listening(make_house(**options), **(doors or {})))
 
         yield listen_
+
+
+@pytest.fixture
+def follow():
+    with contextlib.ExitStack() as stack:
+
+        def follow_(*args, **headers):
+            follower = Follower(*args, **headers)
+            stack.callback(follower.sock.close)
+            return follower
+
+        yield follow_
+
+
+@pytest.fixture
+def server(listening):
+    server = listening(**RUNNING)
+    server.house.push("one", "fetch", "train")
+    return server

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from odin.api.access import Access, admit
 from odin.api.app import check_routes
 from odin.api.git import PATH
+from odin.api.panorama import Panorama
 from odin.api.routing import Guarded, router
 from odin.api.tokens import TYPE, Tokens
 from odin.model.errors import NotAllowed
@@ -58,6 +59,9 @@ EXPECTED = {
     ("GET", "/v1/pipelines/{pipeline}"): READ,
     ("DELETE", "/v1/pipelines/{pipeline}"): EDITOR,
     ("GET", "/v1/pipelines/{pipeline}/stream"): READ,
+    ("GET", "/v1/stream"): READ,
+    ("GET", "/v1/pipelines/{pipeline}/files"): READ,
+    ("GET", "/v1/pipelines/{pipeline}/files/{file:path}"): READ,
     ("POST", "/v1/pipelines/{pipeline}/cancel"): EDITOR,
     ("POST", "/v1/pipelines/{pipeline}/rerun"): EDITOR,
     ("GET", "/v1/resources/{resource}/data"): READ,
@@ -66,8 +70,9 @@ EXPECTED = {
 }
 ANONYMOUS = {
     "/v1/app", "/v1/nodes", "/v1/users/{username}", "/v1/jobs", "/v1/jobs/{job}", "/v1/jobs/{job}/files/{file:path}",
-    "/v1/pipelines", "/v1/pipelines/{pipeline}", "/v1/pipelines/{pipeline}/stream", "/v1/resources/{resource}/data",
+    "/v1/pipelines", "/v1/pipelines/{pipeline}", "/v1/pipelines/{pipeline}/stream", "/v1/resources/{resource}/data", "/v1/stream",
     "/v1/resources/{resource}/events", "/v1/resources/{resource}/logs",
+    "/v1/pipelines/{pipeline}/files", "/v1/pipelines/{pipeline}/files/{file:path}",
 }  # fmt: skip
 GIT = {
     ("GET", "/info/refs?service=git-upload-pack"): USER,
@@ -79,6 +84,17 @@ GIT = {
     ("GET", "/config"): USER,
 }
 ADDRESS = {"username": "nobody", "job": "no-job", "file:path": "no-file", "pipeline": "no-p", "resource": "no-r"}
+
+
+@pytest.fixture(autouse=True)
+def ended_stream(monkeypatch):
+    """The stream of all pipelines goes on for ever; here it ends at once."""
+
+    async def nothing(self, *args, **chosen):
+        return
+        yield
+
+    monkeypatch.setattr(Panorama, "follow", nothing)
 
 
 def headers_of(house, identity):

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import random
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -312,3 +313,21 @@ def test_no_answer_may_be_framed_sniffed_or_kept(house):
         assert "frame-ancestors 'none'" in headers["content-security-policy"]
         assert headers["cache-control"] == "no-store"
         assert "server" not in headers
+
+
+def test_f72_whoever_reads_a_large_answer_slowly_gets_all_of_it(listening):
+    server = listening(doors={"blocked_s": 0.2})
+    content = random.Random(1).randbytes(6_000_000)
+    server.house.push("one", "fetch", **{"large.bin": content})
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        sock.settimeout(DEADLINE_S)
+        sock.connect(("127.0.0.1", server.port))
+        token = server.house.token("vera").encode()
+        sock.sendall(b"GET /v1/jobs/one/files/large.bin HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n")
+        sock.sendall(b"Authorization: Bearer " + token + b"\r\n\r\n")
+        received = b""
+        while piece := sock.recv(32768):
+            received += piece
+            time.sleep(0.005)
+    assert received.partition(b"\r\n\r\n")[2] == content

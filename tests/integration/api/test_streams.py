@@ -1,119 +1,20 @@
 """Streams against a real server: events of pipelines, logs as they come, clients that vanish, servers that stop."""
 
 import asyncio
-import contextlib
-import json
 import signal
-import socket
-import struct
 import threading
 import time
 from types import SimpleNamespace
 
 import pytest
 
-from odin.api import streams
+from integration.api.streaming import DEADLINE_S, RUNNING, Follower, finish, launch, until
+from odin.api import endings, streams
+from odin.api.endings import Endings
 from odin.api.server import make_server
 from odin.api.stopping import Stopping
 from odin.model.users import Role
 from odin.store.users import Change
-
-RUNNING = {"plan": lambda launch: None}
-DEADLINE_S = 60
-
-
-def until(condition):
-    deadline = time.monotonic() + DEADLINE_S
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it does not happen"
-        time.sleep(0.01)
-    return found
-
-
-def launch(server, job="one"):
-    headers = {"Authorization": f"Bearer {server.house.token('edda')}", "Content-Type": "application/json"}
-    body = json.dumps({"pipeline": {"job": job}}).encode()
-    status, _, answer = server.request("/v1/pipelines", method="POST", body=body, **headers)
-    assert status == 200, answer
-    return json.loads(answer)["pipeline"]["id"]
-
-
-class Follower:
-    """One streaming request on a plain socket; ``text`` is what came so far, without the chunks' sizes."""
-
-    def __init__(self, server, path, name="vera", **headers):
-        self.sock = socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE_S)
-        lines = [f"GET {path} HTTP/1.1", "Host: 127.0.0.1", f"Authorization: Bearer {server.house.token(name)}"]
-        lines += [f"{key.replace('_', '-')}: {value}" for key, value in headers.items()]
-        self.sock.sendall("\r\n".join([*lines, "", ""]).encode())
-        self.data = b""
-        self.closed = False
-
-    def read_until(self, condition):
-        while not condition(self):
-            piece = self.sock.recv(65536)
-            if not piece:
-                self.closed = True
-                assert condition(self), self.data
-                break
-            self.data += piece
-        return self
-
-    def read_to_end(self):
-        return self.read_until(lambda one: one.closed or one.complete)
-
-    @property
-    def head(self):
-        return self.data.partition(b"\r\n\r\n")[0].decode()
-
-    @property
-    def complete(self):
-        return self.data.endswith(b"0\r\n\r\n")
-
-    @property
-    def text(self):
-        rest, out = self.data.partition(b"\r\n\r\n")[2], b""
-        while rest:
-            size, _, rest = rest.partition(b"\r\n")
-            length = int(size, 16)
-            out, rest = out + rest[:length], rest[length + 2 :]
-        return out.decode()
-
-    @property
-    def events(self):
-        frames = [frame for frame in self.text.split("\n\n") if frame.startswith("id: ")]
-        fields = [dict(line.split(": ", 1) for line in frame.split("\n")) for frame in frames]
-        return [(int(one["id"]), one["event"], json.loads(one["data"])) for one in fields]
-
-    def close(self, *, reset=False):
-        if reset:
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.sock.close()
-
-
-@pytest.fixture
-def follow():
-    with contextlib.ExitStack() as stack:
-
-        def follow_(*args, **headers):
-            follower = Follower(*args, **headers)
-            stack.callback(follower.sock.close)
-            return follower
-
-        yield follow_
-
-
-@pytest.fixture
-def server(listening):
-    server = listening(**RUNNING)
-    server.house.push("one", "fetch", "train")
-    return server
-
-
-def finish(server, attempt, code=0):
-    """End an attempt from outside the engine, as a place would: its report wakes the engine."""
-    until(lambda: attempt in server.house.place.running)
-    server.house.place.finish(attempt, code)
 
 
 def test_a_stream_begins_with_a_snapshot_and_ends_with_the_pipeline(server, follow):
@@ -158,7 +59,7 @@ def test_a_stream_from_a_position_that_never_was_begins_with_a_snapshot(server, 
 
 
 def test_a_quiet_stream_is_kept_alive_by_comments(server, follow, monkeypatch):
-    monkeypatch.setattr("odin.api.routes.stream.BEAT_S", 0.05)
+    monkeypatch.setattr("odin.api.channels.BEAT_S", 0.05)
     pipeline = launch(server)
     follower = follow(server, f"/v1/pipelines/{pipeline}/stream")
     follower.read_until(lambda one: one.text.count("\n: ") >= 2)
@@ -202,13 +103,9 @@ class Endless:
     async def read(self, attempt, *, offset, limit):
         return b"x" * min(limit, 1024), 1 << 40
 
-    async def follow(self, attempt, *, offset, ended):
-        while True:
-            yield b"x" * 1024
-
 
 def endless(server):
-    object.__setattr__(server.house.services, "logs", Endless())
+    server.house.odin.tails._logs = Endless()
     pipeline = launch(server)
     until(lambda: server.house.queries.task(f"{pipeline}--fetch")[1].status == "executing")
     return f"/v1/resources/{pipeline}--fetch/logs?follow=true"
@@ -233,7 +130,7 @@ def test_f71_a_client_that_vanishes_does_not_stop_the_server(server, after_s, re
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
 @pytest.mark.parametrize("after_s", [0, 0.005, 0.5])
 def test_f71_a_client_that_vanishes_from_a_status_stream_is_forgotten(server, after_s, reset, monkeypatch):
-    monkeypatch.setattr("odin.api.routes.stream.BEAT_S", 0.0)
+    monkeypatch.setattr("odin.api.channels.BEAT_S", 0.0)
     pipeline = launch(server)
     for _ in range(3):
         follower = Follower(server, f"/v1/pipelines/{pipeline}/stream")
@@ -247,7 +144,7 @@ def test_f71_a_client_that_vanishes_from_a_status_stream_is_forgotten(server, af
 def test_f71_a_greedy_source_gives_way_even_if_nobody_ever_waits():
     """The stream alone, with a client whose sending never suspends: others get their turns."""
 
-    odin = SimpleNamespace(metrics=SimpleNamespace(streams=0), services=SimpleNamespace(stopping=Stopping()))
+    odin = SimpleNamespace(metrics=SimpleNamespace(streams=0), endings=Endings(None, Stopping()))
 
     async def greedy():
         while True:
@@ -288,9 +185,24 @@ def test_f72_readers_that_never_read_hold_nobody_up_and_are_closed(listening):
             follower.close()
 
 
+def test_a47_many_streams_of_one_token_cost_one_look_at_it(server, follow, monkeypatch):
+    monkeypatch.setattr(endings, "CHECK_S", 0.05)
+    accounts, looks = server.house.odin.accounts, []
+    counts = accounts.counts
+    monkeypatch.setattr(accounts, "counts", lambda session: looks.append(session) or counts(session))
+    token = server.house.token("vera")
+    monkeypatch.setattr(server.house, "token", lambda name: token)
+    for follower in [follow(server, "/v1/stream") for _ in range(20)]:
+        follower.read_until(lambda one: one.events)
+    looks.clear()
+    began = time.monotonic()
+    until(lambda: len(looks) >= 4)
+    assert len(looks) <= (time.monotonic() - began) / 0.05 + 1
+
+
 @pytest.mark.parametrize("change", ["password", "role", "delete"])
 def test_a47_open_streams_end_soon_after_their_token(server, follow, change, monkeypatch):
-    monkeypatch.setattr(streams, "CHECK_S", 0.05)
+    monkeypatch.setattr(endings, "CHECK_S", 0.05)
     pipeline = launch(server)
     time.sleep(0.002)
     follower = follow(server, f"/v1/pipelines/{pipeline}/stream").read_until(lambda one: one.events)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 import odin.engine.commands
+from odin.engine.builds import Builds
 from odin.engine.cleanup import Cleaner
 from odin.engine.commands import Commands
 from odin.engine.launches import Launches
@@ -17,6 +18,7 @@ from odin.engine.loop import Engine
 from odin.jobs.checkouts import Checkouts
 from odin.jobs.repository import Repository
 from odin.jobs.values import Author
+from odin.jobs.workfolders import WorkFolders
 from odin.model.errors import Conflict, NotAllowed, NotFound, NotSupported, ValidationFailed
 from odin.model.users import Role, User
 from odin.store.database import Database
@@ -51,15 +53,12 @@ class Office:
         self.repository = Repository.open(root / "jobs.git")
         self.checkouts = Checkouts(self.repository, root / "shared" / "checkouts")
         self.cleaner = Cleaner(self.layout, root / "logs", Deletions(self.database), self.checkouts, self.queries)
-        self.engine = Engine(self.database, place, Launches(self.layout, mounts), self.build)
+        builds = Builds(self.layout, self.checkouts, WorkFolders(self.repository), self.queries)
+        self.engine = Engine(self.database, place, Launches(self.layout, mounts), builds.build)
         self.engine.start()
         self.commands = Commands(
             self.engine, self.repository, self.checkouts, self.queries, self.cleaner, self.layout, mounts
         )
-
-    def build(self, pipeline):
-        self.checkouts.ensure(pipeline.version)
-        begin_run(self.layout, pipeline.id, [task.spec.name for task in pipeline.tasks])
 
     def push(self, job, content, **files):
         self.repository.write(job, {"main.yml": content, **files}, Author("ada"), create=True, draft=True)
@@ -168,13 +167,6 @@ async def test_what_cannot_run_here_is_refused_at_launch_with_the_reason(office,
         await office.commands.launch("job", ADA)
     assert said in f"{caught.value} {caught.value.problems}"
     assert office.queries.pipelines() == ([], None)
-
-
-async def test_a_context_is_refused_until_templates_can_be_rendered(office):
-    office = office()
-    office.push("job", HELLO)
-    with pytest.raises(NotSupported, match="jinja2"):
-        await office.commands.launch("job", ADA, context={"lr": "0.1"})
 
 
 async def test_what_this_machine_ignores_is_said_once(office):

@@ -123,7 +123,7 @@ def test_a04_a_hostile_tree_that_arrived_unchecked_is_never_checked_out(
         checkouts.ensure(version)
     if inside_job:
         with pytest.raises((ValidationFailed, TooLarge)):
-            repository.check("job")
+            repository.render("job", {})
     assert checkouts.ready(version) is None
     assert [path.name for path in root.iterdir() if not path.name.startswith(".")] == []
     assert alive(root)

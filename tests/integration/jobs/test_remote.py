@@ -92,7 +92,7 @@ def test_f61_while_the_remote_is_away_writes_are_refused_and_the_branch_stays(
         mirrored.create("sst2", ann)
     assert refused.value.retry_after_s
     assert mirrored.head() == before
-    assert mirrored.check("nlp").tasks[0].name == "fetch"
+    assert mirrored.render("nlp", {}).job.tasks[0].name == "fetch"
     assert "cannot be fetched" in (mirrored.refresh() or "")
     away.rename(upstream.folder)
     assert mirrored.refresh() is None

@@ -213,7 +213,7 @@ def test_a_saved_job_is_one_commit_with_its_configs(repository: Repository, ann:
     )
     assert set(saved.paths) == {"sst2/main.yml", "sst2/new.yml"}
     assert [file.path for file in repository.folder("sst2").files] == ["main.yml", "new.yml", "old.yml"]
-    assert repository.check("sst2").tasks[1].num_gpus == 2
+    assert repository.render("sst2", {}).job.tasks[1].num_gpus == 2
     assert b"# the long one" in repository.read("sst2", "main.yml")
     assert repository.save("sst2", tasks, [], ann).version == saved.version
     with pytest.raises(Conflict):

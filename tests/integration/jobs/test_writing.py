@@ -44,7 +44,7 @@ def test_opening_again_keeps_everything(repository: Repository, ann: Author) -> 
 def test_a_created_job_has_no_tasks(repository: Repository, ann: Author) -> None:
     written = repository.create("nlp__sst2", ann)
     assert written.paths == ("nlp/sst2/main.yml",)
-    assert repository.check("nlp/sst2").tasks == ()
+    assert repository.render("nlp/sst2", {}).job.tasks == ()
     with pytest.raises(Conflict, match="nlp/sst2 exists already"):
         repository.create("nlp/sst2", ann)
 
@@ -94,7 +94,7 @@ def test_a_broken_job_is_refused_and_nothing_is_stored(repository: Repository, a
 def test_a_draft_is_stored_and_then_fails_its_check(repository: Repository, ann: Author) -> None:
     repository.write("sst2", {"main.yml": BROKEN}, ann, create=True, draft=True)
     with pytest.raises(ValidationFailed):
-        repository.check("sst2")
+        repository.render("sst2", {})
     with pytest.raises(ValidationFailed):
         repository.write("sst2", {"a.txt": b"a"}, ann)
     repository.write("sst2", {"a.txt": b"a"}, ann, draft=True)
@@ -167,15 +167,6 @@ def test_a_job_keeps_its_age_through_writes(repository: Repository, ann: Author)
     fresh = Repository.open(repository.path)
     assert repository.folder("sst2").created_at == fresh.folder("sst2").created_at == born
     fresh.close()
-
-
-def test_templates_make_a_job_unsupported_not_invalid(repository: Repository, ann: Author) -> None:
-    repository.create("sst2", ann)
-    repository.write("sst2", {"conf/train.yml.jinja2": b"{{ x }}"}, ann)
-    repository.write("sst2/inner", {"other.jinja2": b""}, ann, create=True)
-    (problem,) = repository.check("sst2").unsupported
-    assert problem.file == "sst2/conf/train.yml.jinja2"
-    assert "jinja2" in problem.message
 
 
 def test_a_write_after_a_change_of_the_job_is_refused_if_it_must_match(repository: Repository, ann: Author) -> None:
@@ -312,7 +303,7 @@ NAMES = ["-x", "--upload-pack=touch x", "../x", "/etc/passwd", "a/../b", "", "."
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a30_a_job_name_never_becomes_an_option_or_a_way_out(repository: Repository, ann: Author, name: str) -> None:
-    for ask in (repository.folder, repository.check, lambda job: repository.create(job, ann)):
+    for ask in (repository.folder, lambda job: repository.render(job, {}), lambda job: repository.create(job, ann)):
         with pytest.raises((InvalidInput, NotFound)):
             ask(name)
     assert repository.jobs() == []

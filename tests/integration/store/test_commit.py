@@ -200,3 +200,12 @@ def test_the_nearest_ids_are_told(database):
     save(database, sim)
     assert Queries(database).nearest("sst2-abcdefgx") == ["sst2-abcdefgh"]
     assert Queries(database).nearest("nothing-like-it") == []
+
+
+def test_for_the_name_of_a_job_its_newest_pipelines_are_told(database):
+    for id in ("sst2-abcdefgh", "sst2-zyxwvuts"):
+        sim = Sim()
+        sim.submit(spec("a"), id=id)
+        save(database, sim)
+    job = Queries(database).pipeline("sst2-abcdefgh").job
+    assert Queries(database).nearest(job) == ["sst2-zyxwvuts", "sst2-abcdefgh"]

@@ -10,6 +10,7 @@ from odin.api import limits, logtails
 from odin.api.cursors import Cursors
 from odin.api.metrics import Metrics, render
 from odin.api.problems import STATUS, document, of_error, status_of
+from odin.api.shapes import room
 from odin.model import errors
 from odin.model.errors import InvalidInput, OdinError, Problem, TooLarge
 
@@ -160,3 +161,11 @@ def test_metrics_are_in_prometheus_text_form():
     assert "odin_http_request_seconds_count 2" in lines
     assert 'odin_pipelines{status="DONE"} 3' in lines
     assert "odin_ready 1" in lines
+
+
+@pytest.mark.parametrize(
+    ("cpu_m", "gpus", "told"),
+    [(None, 0, "1 CPU"), (2500, 0, "2.5 CPUs"), (500, 2, "2 GPUs and 0.5 CPU"), (0, 1, "1 GPU"), (0, 0, "its turn")],
+)
+def test_a_queued_task_says_what_it_waits_for(cpu_m, gpus, told):
+    assert room(cpu_m, gpus) == told

@@ -104,7 +104,7 @@ def test_every_field_of_a_gpu():
         "clocks": {"graphicsClock": 1000, "smClock": 1001, "memClock": 1002, "videoClock": 1003, "unit": "MHz"},
         "processes": [
             {"pid": 7, "process_name": "python", "used_memory": 2048},
-            {"pid": 8, "process_name": "python", "used_memory": "N/A"},
+            {"pid": 8, "process_name": "python", "used_memory": 0},
         ],
     }
 

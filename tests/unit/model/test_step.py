@@ -214,6 +214,15 @@ def test_a_failed_attempt_is_tried_again_after_its_delay():
     assert sim.pipeline.outcome is Outcome.SUCCEEDED
 
 
+def test_a_task_that_waits_for_its_next_attempt_does_not_promise_one_after_a_halt():
+    sim = Sim()
+    sim.submit(spec("a", retries=Retries(user=1), retry_delay_s=10), spec("b"))
+    sim.end("a", 1)
+    sim.end("b", 2)
+    assert sim.statuses() == {"a": "failed", "b": "failed"}
+    assert sim.task("a").reason == 'attempt 1 failed: exit code 1; not tried again: task "b" failed'
+
+
 def test_a_spent_budget_fails_the_task():
     sim = Sim()
     sim.submit(spec("a", retries=Retries(user=1), retry_delay_s=1))

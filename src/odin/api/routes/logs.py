@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from typing import Annotated, cast
+from typing import Annotated
 
 from anyio.to_thread import run_sync
 from fastapi import Query
@@ -19,11 +16,9 @@ from odin.api.routes.resources import is_pipeline, task_of
 from odin.api.routing import router
 from odin.api.services import Context, Ctx
 from odin.api.streams import TEXT, Stream
-from odin.engine.feed import Watcher
 from odin.model.errors import NotFound
 from odin.model.ids import AttemptId, TaskId, attempt_id, split_resource
-from odin.model.states import FINAL, AttemptState
-from odin.store.queries import AttemptView, TaskView
+from odin.store.queries import Progress
 
 MOST_LINES = 1_000_000_000
 LARGEST_OFFSET = 2**53
@@ -42,22 +37,33 @@ async def logs(
     follow: bool = False,
 ) -> Response:
     """What a task wrote; with ``follow``, or asked for as ``text/plain``, as it comes."""
+    del container  # a local task is one process; clients name containers for clusters
+    task, number = await logged(resource, attempt, odin)
+    live = follow or "text/plain" in request.headers.get("accept", "")
+    if live:
+        follower = odin.tails.follow(task.id, number, lines=lines, offset=offset)
+        return Stream(follower.pieces(), odin, media_type=TEXT)
+    return await _once(log_name(task, number), lines, offset, odin)
+
+
+async def logged(resource: str, attempt: int | None, odin: Context) -> tuple[Progress, int | None]:
+    """Whose log is meant, and of which attempt if one is named; raises NotFound with the nearest names."""
     if is_pipeline(resource):
         view = await view_of(resource, odin)
         raise NotFound("a pipeline has no log, its tasks have", near=[one.id for one in view.tasks[:3]])
-    del container  # a local task is one process; clients name containers for clusters
-    _, task, attempts = await task_of(resource, odin)
+    task = await odin.tails.find(resource)
+    if task is None:
+        await task_of(resource, odin)  # says what there is
+        raise NotFound(f"{resource} was removed just now")
     number = attempt or split_resource(resource)[2]
-    if number is not None and number > max(1, len(attempts)):
-        raise NotFound(f"{task.id} has no attempt {number}; it had {len(attempts)}")
-    live = follow or "text/plain" in request.headers.get("accept", "")
-    if live:
-        return Stream(Tail(task.id, number, lines, offset, odin).pieces(), odin, media_type=TEXT)
-    return await _once(_name(task, number), lines, offset, odin)
+    tried = len(task.attempts)
+    if number is not None and number > max(1, tried):
+        raise NotFound(f"{task.id} has no attempt {number}; it had {tried}")
+    return task, number
 
 
-def _name(task: TaskView, number: int | None) -> AttemptId:
-    return attempt_id(TaskId(task.id), number or max(1, task.attempt))
+def log_name(task: Progress, number: int | None) -> AttemptId:
+    return attempt_id(TaskId(task.id), number or max(1, len(task.attempts)))
 
 
 async def _once(name: AttemptId, lines: int | None, offset: int | None, odin: Context) -> Response:
@@ -75,62 +81,3 @@ async def _part(name: AttemptId, lines: int | None, offset: int | None, odin: Co
     if offset is not None:
         return await logtails.read_from(odin.services.logs, name, offset)
     return await logtails.read_last(odin.services.logs, name)
-
-
-class Tail:
-    """Follows one attempt from before its start to its end: the one named, else the newest when it began."""
-
-    def __init__(self, task: str, number: int | None, lines: int | None, offset: int | None, odin: Context) -> None:
-        self._task = task
-        self._number = number
-        self._lines = lines
-        self._offset = offset
-        self._odin = odin
-        self._over = False
-
-    async def pieces(self) -> AsyncGenerator[bytes]:
-        async with self._odin.services.feed.subscribe(split_resource(self._task)[0]) as watcher:
-            found = await self._begun(watcher)
-            if found is None:
-                return
-            name = attempt_id(TaskId(self._task), found.number)
-            watching = asyncio.get_running_loop().create_task(self._watch(watcher, found.number))
-            try:
-                async for piece in self._bytes(name):
-                    yield piece
-            except NotFound:  # it ended without ever writing
-                return
-            finally:
-                watching.cancel()
-                await asyncio.wait([watching])
-
-    async def _bytes(self, name: AttemptId) -> AsyncGenerator[bytes]:
-        offset = self._offset or 0
-        if self._lines is not None:
-            offset = (await logtails.read_lines(self._odin.services.logs, name, self._lines)).offset
-        source = self._odin.services.logs.follow(name, offset=offset, ended=lambda: self._over)
-        async with aclosing(cast(AsyncGenerator[bytes], source)) as pieces:
-            async for piece in pieces:
-                yield piece
-
-    async def _begun(self, watcher: Watcher) -> AttemptView | None:
-        """The attempt once it has begun; None if the task is over, or gone, without one."""
-        while True:
-            found = await run_sync(self._odin.services.queries.task, self._task)
-            if found is None:
-                return None
-            _, task, attempts = found
-            wanted = [one for one in attempts if self._number in (None, one.number)]
-            if wanted and wanted[-1].state != AttemptState.PLANNED:
-                self._over = wanted[-1].state == AttemptState.ENDED
-                return wanted[-1]
-            if task.status in FINAL:
-                return None
-            await watcher.changed()
-
-    async def _watch(self, watcher: Watcher, number: int) -> None:
-        while not self._over:
-            await watcher.changed()
-            found = await run_sync(self._odin.services.queries.task, self._task)
-            attempts = found[2] if found else []
-            self._over = all(one.state == AttemptState.ENDED for one in attempts if one.number == number)

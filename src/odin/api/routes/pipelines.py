@@ -6,18 +6,19 @@ from typing import Annotated, Any, Literal
 
 from anyio.to_thread import run_sync
 from fastapi import Query
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 from starlette.requests import Request
 from starlette.responses import Response
 
 from odin.api import shapes
 from odin.api.answers import answer
+from odin.api.routes.files import SANDBOX
 from odin.api.routing import router
 from odin.api.services import Actor, Context, Ctx
 from odin.engine.cleanup import Cleanup
-from odin.engine.commands import PipelineRef
+from odin.engine.commands import launched
 from odin.model.errors import NotFound, NotSupported
-from odin.model.names import decode, shown
+from odin.model.names import decode, nearest, shown
 from odin.model.states import Outcome, PipelineStatus
 from odin.store.queries import LARGEST_PAGE, PAGE, Filter, PipelineView
 
@@ -36,7 +37,7 @@ class LaunchBody(BaseModel):
     model_config = ConfigDict(strict=True)
 
     pipeline: Launch
-    context: dict[str, str] = Field(default_factory=dict)
+    context: dict[str, JsonValue] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -64,7 +65,7 @@ async def launch(given: LaunchBody, request: Request, odin: Ctx, actor: Actor) -
     async def act() -> Response:
         # The engine keeps the answer in the transaction of the pipeline itself.
         ref = await odin.services.commands.launch(given.pipeline.job, actor, context=given.context, idempotency=asked)
-        return answer({"pipeline": reference(ref)})
+        return answer(launched(ref))
 
     return await odin.once.answer(asked, act, keep=False)
 
@@ -106,6 +107,30 @@ async def show_pipeline(pipeline: str, odin: Ctx) -> Response:
     return answer({"pipeline": shapes.pipeline(await view_of(pipeline, odin))})
 
 
+@routes.get("/v1/pipelines/{pipeline}/files")
+async def list_rendered(pipeline: str, odin: Ctx) -> Response:
+    """What the job's templates became for this pipeline, by their path in the job."""
+    files = await _rendered(pipeline, odin)
+    return answer({"files": [{"name": name, "bytes": len(text.encode())} for name, text in files.items()]})
+
+
+@routes.get("/v1/pipelines/{pipeline}/files/{file:path}")
+async def show_rendered(pipeline: str, file: str, odin: Ctx) -> Response:
+    """One rendered file, as it was when the pipeline was launched: tasks cannot change it."""
+    files = await _rendered(pipeline, odin)
+    if file not in files:
+        raise NotFound(f"the pipeline {pipeline} has no rendered file {shown(file)}", near=nearest(file, files))
+    return Response(files[file], media_type="text/plain; charset=utf-8", headers=SANDBOX)
+
+
+async def _rendered(pipeline: str, odin: Context) -> dict[str, str]:
+    """From the rows, never from a folder that tasks can write. Raises NotFound."""
+    files = await run_sync(odin.services.queries.rendered, pipeline)
+    if not files:
+        await view_of(pipeline, odin)
+    return files
+
+
 @routes.post("/v1/pipelines/{pipeline}/cancel")
 async def cancel(pipeline: str, request: Request, odin: Ctx, actor: Actor) -> Response:
     """Stop a pipeline and keep everything."""
@@ -127,7 +152,7 @@ async def rerun(pipeline: str, given: RerunBody, request: Request, odin: Ctx, ac
 
     async def act() -> Response:
         ref = await odin.services.commands.rerun(pipeline, actor, idempotency=asked)
-        return answer({"pipeline": reference(ref)})
+        return answer(launched(ref))
 
     return await odin.once.answer(asked, act, keep=False)
 
@@ -145,10 +170,6 @@ async def clean_up(
     cleaning = odin.services.commands.cleanup(pipeline, actor, db=db, fs=fs, dry_run=dry_run)
     done = await odin.services.stopping.unless(cleaning)
     return answer({"cleanups": [_cleanup(one) for one in done]})
-
-
-def reference(ref: PipelineRef) -> dict[str, str]:
-    return {"id": ref.id, "name": ref.name, "job": ref.job}
 
 
 def _cleanup(one: Cleanup) -> dict[str, str]:

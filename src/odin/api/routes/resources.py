@@ -24,16 +24,26 @@ routes = router()
 @routes.get("/v1/resources/{resource}/data")
 async def data(resource: str, odin: Ctx) -> Response:
     """The data of a pipeline or a task."""
-    if is_pipeline(resource):
-        found: dict[str, Any] = shapes.pipeline_data(await view_of(resource, odin))
-    else:
-        found = shapes.task_data(*await task_of(resource, odin))
-    return answer({"success": True, "jobs": found})
+    return answer(await data_of(resource, odin))
 
 
 @routes.get("/v1/resources/{resource}/events")
 async def events(resource: str, odin: Ctx) -> Response:
     """What happened to a pipeline or a task, oldest first."""
+    return answer({"events": await events_of(resource, odin)})
+
+
+async def data_of(resource: str, odin: Context) -> dict[str, Any]:
+    """What the database holds on a pipeline or a task; raises NotFound with the nearest names."""
+    if is_pipeline(resource):
+        found: dict[str, Any] = shapes.pipeline_data(await view_of(resource, odin))
+    else:
+        found = shapes.task_data(*await task_of(resource, odin))
+    return {"success": True, "jobs": found}
+
+
+async def events_of(resource: str, odin: Context) -> list[shapes.Shape]:
+    """The history of a pipeline or a task, oldest first; raises NotFound with the nearest names."""
     idx = None
     if is_pipeline(resource):
         view = await view_of(resource, odin)
@@ -42,7 +52,10 @@ async def events(resource: str, odin: Ctx) -> Response:
         idx = task.idx
     names = [one.name for one in view.tasks]
     rows = await run_sync(lambda: odin.services.queries.events(view.id, idx=idx))
-    return answer({"events": [shapes.event(view.id, row, names) for row in rows]})
+    if not rows:  # a task that waits: how its pipeline began is its own history too, and older clients cannot show none
+        began = await run_sync(lambda: odin.services.queries.events(view.id, limit=2))
+        rows = [row for row in began if row.idx is None]
+    return [shapes.event(view.id, row, names) for row in rows]
 
 
 def is_pipeline(resource: str) -> bool:

@@ -1,0 +1,1 @@
+"""The WebSocket tier: one JSON request a connection, on ``/`` and ``/v1/ws``. Source: api.md, "WebSocket tier"."""
