@@ -5,6 +5,7 @@
     test        install and run the tests; what follows goes to pytest: dev.py test -k graph
     lint        formatting, rules, types and import contracts
     cover       the tests with coverage of model and engine, which must reach 95 %
+    screens     pictures of what the commands show in a real terminal, in test-output/screens
     bench       the benchmarks of a minute; bench-all runs the rest too
     rows        which failure and attack rows have a test
     up          install, then odin-serve with what follows; ends with Ctrl-C
@@ -40,7 +41,7 @@ PYTHON = BIN / "python"
 STAMP = VENV / "odin-installed.json"
 LOCKS = ROOT / "requirements"
 MADE = (".venv", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", ".import_linter_cache",
-        ".coverage", "htmlcov", "dist", "build", "demo-output", ".bench")  # fmt: skip
+        ".coverage", "htmlcov", "dist", "build", "demo-output", "test-output", ".bench")  # fmt: skip
 CODE = ["src", "testing/src", "tests", "examples", "benchmarks", "dev.py"]
 MODEL_AND_ENGINE = ["--cov=odin.model", "--cov=odin.engine", "--cov-branch", "--cov-fail-under=95"]
 READY_WITHIN_S = 60.0
@@ -172,6 +173,15 @@ def test(*words):
     spread = [] if any(word.startswith("-n") for word in words) else ["-n", "2"]
     # Nothing is said after pytest's closing line.
     sys.exit(subprocess.run([PYTHON, "-m", "pytest", *spread, *words], cwd=ROOT).returncode)
+
+
+def screens(*words):
+    programs = {"xterm": "xterm", "Xvfb": "xvfb"}
+    missing = [package for program, package in programs.items() if not shutil.which(program)]
+    if missing:
+        stop(f"{' and '.join(missing)} missing: apt-get update && apt-get install -y xvfb xterm fonts-dejavu-core")
+    say(f"the pictures will be in {ROOT / 'test-output/screens'}")
+    test("tests/e2e/test_screens.py", *words)
 
 
 def cover(*words):
@@ -364,6 +374,7 @@ def end_runner(data):
 WORDS = {
     "demo": demo, "test": test, "lint": lint, "cover": cover, "bench": bench, "rows": rows, "up": up, "fmt": fmt,
     "bench-all": lambda *words: bench("--all", *words), "install": lambda: install(), "lock": lock, "clean": clean,
+    "screens": screens,
 }  # fmt: skip
 
 

@@ -30,18 +30,15 @@ def parser(prog: str) -> Parser:
 
 def main(options: Namespace) -> int:
     session = Session(options)
-    token = kept(session) or session.sign_in.renew()
+    token = session.client.sign_in(renew=bool(options.renew or options.password))
+    if not token.fresh:
+        tell(session, token)
     if not session.show({"message": token.text}):
         session.screen.say(token.text)
     return 0
 
 
-def kept(session: Session) -> Token | None:
-    """The token of an earlier sign-in, if the server still takes it."""
-    options = session.options
-    token = None if options.renew or options.password else session.sign_in.kept()
-    if token is None or not session.server.accepts(token):
-        return None
+def tell(session: Session, token: Token) -> None:
+    """Nobody was asked for a password: why not."""
     end = time.strftime("%Y-%m-%d %H:%M", time.localtime(token.expires_at)) if token.ends else "it is revoked"
     session.note(f"signed in as {token.username} until {end}; odin-auth --renew asks again")
-    return token

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from odin.cli import pipelines
 from odin.cli.options import Parser, connected, name
 from odin.cli.session import Session
 from odin.cli.text import clean
-from odin.client.encoding import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,9 +21,8 @@ def parser(prog: str) -> Parser:
 
 def main(options: Namespace) -> int:
     session = Session(options)
-    answer = session.server.post(f"/v1/pipelines/{quote(options.id)}/cancel")
-    if not session.show(answer):
-        pipeline = answer["pipeline"]
-        how = "is stopping" if not pipeline.get("outcome") else session.screen.state(pipelines.state(pipeline))
-        session.screen.say(f"{clean(str(pipeline['id']))} {how}")
+    pipeline = session.client.cancel(options.id)
+    if not session.show({"pipeline": pipeline.raw}):
+        how = session.screen.state(pipeline.outcome) if pipeline.outcome else "is stopping"
+        session.screen.say(f"{clean(pipeline.id)} {how}")
     return 0

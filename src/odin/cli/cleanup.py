@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from odin.cli.options import Parser, connected, name
 from odin.cli.session import Session
-from odin.client.encoding import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
-
-ANSWER_S = 900.0  # it waits for running tasks to stop, as long as their grace period
 
 EXAMPLES = (
     ("hello-ab12cd34", "stop it; remove what it has in the cluster"),
@@ -19,6 +16,7 @@ EXAMPLES = (
     ("-f -d hello-ab12cd34 --dry-run", "only say what would be removed"),
 )
 HEAD = ("task", "cluster", "files", "database")
+WORDS = ("No", "Yes")
 
 
 def parser(prog: str) -> Parser:
@@ -32,20 +30,13 @@ def parser(prog: str) -> Parser:
 
 def main(options: Namespace) -> int:
     session = Session(options)
-    answer = session.server.delete(
-        f"/v1/pipelines/{quote(options.id)}",
-        answer_s=ANSWER_S,
-        db=options.db,
-        fs=options.fs,
-        dryRun=options.dry_run,
-    )
-    if session.show(answer):
+    done = session.client.cleanup(options.id, db=options.db, fs=options.fs, dry_run=options.dry_run)
+    if session.show({"cleanups": [one.raw for one in done]}):
         return 0
-    rows = [
-        [str(entry["taskId"]), *(str(entry[key]) for key in ("cleanedFromK8s", "removedFromFs", "purgedFromDb"))]
-        for entry in answer["cleanups"]
-    ]
+    rows = [[one.task_id, *(WORDS[removed] for removed in (one.cleaned, one.removed, one.purged))] for one in done]
     session.screen.say("\n".join(session.screen.table(HEAD, rows)))
     if options.dry_run:
         session.note("nothing was removed: --dry-run")
+    elif not (options.fs or options.db):
+        session.note("files and rows are kept; --fs and --db remove them")
     return 0

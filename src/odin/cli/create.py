@@ -21,8 +21,7 @@ def parser(prog: str) -> Parser:
 
 def main(options: Namespace) -> int:
     session = Session(options)
-    answer = session.server.post("/v1/jobs", {"job": {"name": options.job.strip("/").replace("/", "__")}})
-    if not session.show(answer):
-        job = answer["job"]
-        session.screen.say(clean(str(job.get("location") or job["id"])))
+    job = session.client.create_job(options.job)
+    if not session.show({"job": job.raw}):
+        session.screen.say(clean(job.location or job.id))
     return 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from odin.cli.options import Parser, connected, name
 from odin.cli.session import Session
-from odin.client.encoding import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +23,6 @@ def parser(prog: str) -> Parser:
 
 def main(options: Namespace) -> int:
     session = Session(options)
-    answer = session.server.get(f"/v1/resources/{quote(options.id)}/data")
-    session.screen.json(answer if options.json else answer["jobs"])
+    data = session.client.data(options.id)
+    session.screen.json({"success": True, "jobs": data} if options.json else data)
     return 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 from odin.cli.moments import local
 from odin.cli.options import Parser, connected, name
 from odin.cli.session import Session
-from odin.client.encoding import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,15 +21,15 @@ def parser(prog: str) -> Parser:
 
 def main(options: Namespace) -> int:
     session = Session(options)
-    answer = session.server.get(f"/v1/resources/{quote(options.id)}/events")
-    if session.show(answer):
+    events = session.client.events(options.id)
+    if session.show({"events": [event.raw for event in events]}):
         return 0
     rows = [
         [
-            local(event.get("timestamp")),
-            *(str(event.get(key) or "") for key in ("eventType", "reason", "source", "message")),
+            local(event.timestamp),
+            *(str(field or "") for field in (event.event_type, event.reason, event.source, event.message)),
         ]
-        for event in answer["events"]
+        for event in events
     ]
     if rows:
         session.screen.say("\n".join(session.screen.table(("time", "type", "reason", "source", "message"), rows)))

@@ -31,15 +31,6 @@ def report(prog: str, error: Exception) -> int:
 
 def lines(error: ClientError) -> list[str]:
     """The error itself, or if it only sums up places, ``file:line:column: message`` of each."""
-    places = [place(problem) for problem in error.problems]
-    summary = any(str(problem.get("message")) in str(error) for problem in error.problems)
-    return [clean(line) for line in (places if summary else [str(error), *places])]
-
-
-def place(problem: object) -> str:
-    if not isinstance(problem, dict):
-        return str(problem)
-    parts = [str(problem[key]) for key in ("file", "line", "column") if problem.get(key) not in (None, "")]
-    message = str(problem.get("message", ""))
-    where = ":".join(parts) or str(problem.get("path") or "")
-    return f"{where}: {message}" if where else message
+    places = [str(problem) for problem in error.problems]
+    summary = any(str(problem.message) in error.detail for problem in error.problems)
+    return [clean(line) for line in (places if summary else [error.detail, *places])]

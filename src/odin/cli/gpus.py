@@ -22,26 +22,26 @@ def parser(prog: str) -> Parser:
 
 def main(options: Namespace) -> int:
     session = Session(options)
-    answer = session.server.get("/v1/nodes")
-    if session.show(answer):
+    nodes = session.client.nodes()
+    if session.show({"nodes": [node.raw for node in nodes]}):
         return 0
-    rows = [row(node, gpu) for node in answer["nodes"] for gpu in node.get("gpus") or ()]
+    rows = [row(node.host, gpu) for node in nodes for gpu in node.gpus]
     if rows:
         session.screen.say("\n".join(session.screen.table(HEAD, rows, right="used total load temp power")))
     else:
-        hosts = ", ".join(str(node.get("host")) for node in answer["nodes"])
+        hosts = ", ".join(node.host for node in nodes)
         session.screen.say(f"there are no GPUs{f' on {hosts}' if hosts else ''}")
     return 0
 
 
-def row(node: Json, gpu: Json) -> list[str]:
+def row(host: str, gpu: Json) -> list[str]:
     memory = gpu.get("fbMemoryUsage") or {}
     unit = str(memory.get("unit") or "")
     load = gpu.get("utilization") or {}
     heat = gpu.get("temperature") or {}
     power = gpu.get("powerReadings") or {}
     return [
-        str(node.get("host")),
+        host,
         str(gpu.get("id")),
         str(gpu.get("productName")),
         measure(memory.get("used"), unit),

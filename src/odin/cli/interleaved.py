@@ -6,29 +6,36 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 
+from odin.cli.loglines import Pattern, Printer, followed, prefix_of
 from odin.cli.session import Session
-from odin.cli.text import LogText, clean
+from odin.cli.text import clean
+from odin.cli.widths import width
 from odin.client.errors import ClientError
-from odin.client.following import pipeline_events
-from odin.client.logs import Follower
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-Making = Callable[[str, Callable[[str], None]], Follower]
-READERS = 16  # logs read at the same time; a task after that is read when another has ended
+    Json = dict[str, Any]
+
+READERS = 64  # logs read at the same time; a task after that is read when another has ended
+WIDEST = 24  # columns of a task's name; a longer one is cut
 
 
 class Interleaved:
-    """Reads each task from when it begins. ``follower`` makes the reader of one task, which tells its notices."""
+    """Reads each task from when it begins. ``leave_out`` says which tasks are not wanted."""
 
-    def __init__(self, session: Session, pipeline: str, follower: Making) -> None:
+    def __init__(
+        self, session: Session, pipeline: str, pattern: Pattern | None, *, leave_out: Callable[[Json], bool]
+    ) -> None:
         self._session = session
         self._pipeline = pipeline
-        self._follower = follower
+        self._leave_out = leave_out
+        self._printer = Printer(session, pattern)
         self._printing = threading.Lock()
         self._waiting: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._readers: list[threading.Thread] = []
+        self._prefixes: dict[str, str] = {}
         self._fault: OSError | None = None
         self._told: set[str] = set()
 
@@ -41,29 +48,36 @@ class Interleaved:
 
     def run(self) -> None:
         """Return when the pipeline has ended and all is printed. Raises OSError when the output is gone."""
-        readers = [threading.Thread(target=self._read_tasks, daemon=True) for _ in range(READERS)]
-        for reader in readers:
-            reader.start()
         try:
             for task in self._as_they_begin():
                 self._waiting.put(task)
-            for _ in readers:
+                self._one_reader_more()
+            for _ in self._readers:
                 self._waiting.put(None)
-            for reader in readers:
+            for reader in self._readers:
                 reader.join()
             self._check()
         except BaseException:
             self._printing.acquire()  # for good: no reader is in the middle of a write when Python ends
             raise
 
+    def _one_reader_more(self) -> None:
+        if len(self._readers) < READERS:
+            self._readers.append(threading.Thread(target=self._read_tasks, daemon=True))
+            self._readers[-1].start()
+
     def _as_they_begin(self) -> Iterator[str]:
         seen = set()
-        for event in pipeline_events(self._session.server, self._pipeline, notice=self.notice):
+        least = self._session.options.attempt or 1
+        for change in self._session.client.follow(self._pipeline, notice=self.notice, tick_s=0.5):
             self._check()
-            for task in [] if event is None else tasks_of(*event):
-                if task.get("attempt") and task["id"] not in seen:
+            if not self._prefixes:
+                self._prefixes = prefixes(self._session, tasks_of(change.event, change.data))
+            for task in tasks_of(change.event, change.data):
+                if int(task.get("attempt") or 0) >= least and task["id"] not in seen:
                     seen.add(task["id"])
-                    yield str(task["id"])
+                    if not self._leave_out(task):
+                        yield str(task["id"])
 
     def _check(self) -> None:
         if self._fault is not None:
@@ -80,21 +94,19 @@ class Interleaved:
                 return
 
     def _read(self, task: str) -> None:
-        """Whole lines only, so that those of two tasks do not mix."""
-        screen = self._session.screen
-        name = screen.paint(f"{clean(task.partition('--')[2]):<12} | ", "cyan")
-        text = LogText(colour=screen.colour)
-        rest = ""
-        for piece in self._follower(task, self.notice).pieces():
-            *lines, rest = (rest + text.feed(piece)).split("\n")
-            self._print("".join(f"{name}{line}\n" for line in lines))
-        rest += text.feed(b"", final=True)
-        self._print(f"{name}{rest}\n" if rest else "")
-
-    def _print(self, lines: str) -> None:
-        with self._printing:
-            self._session.screen.write(lines)
+        options = self._session.options
+        timed = options.json or options.timestamps
+        for lines in followed(self._session, task, self.notice, timed=timed, known=True):
+            with self._printing:
+                self._printer.lines(task, lines, self._prefixes.get(task, ""))
 
 
-def tasks_of(event: str, data: dict[str, Any]) -> list[dict[str, Any]]:
-    return [data] if event == "task" else list(data.get("pipeline", data).get("tasks") or [])
+def prefixes(session: Session, tasks: list[Json]) -> dict[str, str]:
+    """All of one width, each in the colour of its place in the job."""
+    names = {str(task["id"]): clean(str(task["name"])) for task in tasks}
+    columns = min(WIDEST, max(map(width, names.values()), default=0))
+    return {task: prefix_of(session.screen, name, columns, place) for place, (task, name) in enumerate(names.items())}
+
+
+def tasks_of(event: str, data: Json) -> list[Json]:
+    return [data] if event == "task" else list(data.get("tasks") or [])

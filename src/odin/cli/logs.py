@@ -2,37 +2,67 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 
+from odin.cli.moments import posix, since
 from odin.cli.options import Parser, connected, name, positive
 from odin.cli.session import Session
 from odin.cli.text import LogText, clean, clean_log
 from odin.client import logs
-from odin.client.encoding import quote
+from odin.client.errors import Usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Callable
+    from collections.abc import Iterator
     from typing import Any
+
+    from odin.cli.loglines import Pattern
+
+    Json = dict[str, Any]
 
 EXAMPLES = (
     ("hello-ab12cd34--train", "the whole log of a task"),
     ("hello-ab12cd34--train --follow", "and what it writes from now on"),
+    ("hello-ab12cd34 -f", "all tasks at once, each line after its task's name"),
     ("hello-ab12cd34 --lines 20", "the last lines of every task"),
+    ("hello-ab12cd34 --first-error", "what went wrong first"),
+    ("hello-ab12cd34 -f --grep 'loss|acc'", "only the lines that match"),
     ("hello-ab12cd34--train --attempt 1", "of an earlier attempt"),
     ("hello-ab12cd34--train --raw > train.log", "the bytes as the task wrote them"),
 )
 DESCRIPTION = """\
-Print the log of a task, or of each task of a pipeline.
-Control sequences are shown escaped, but for colours on a terminal; --raw changes nothing."""
+Print the log of a task, or of each task of a pipeline in the order of their start.
+Control sequences are shown escaped, but for colours on a terminal; --raw changes nothing.
+
+A log is what a task wrote and holds no times. So --since cannot cut a log: it leaves out
+the tasks that ended before, and shows the others whole. --timestamps, which needs
+--follow, is the time at which a line arrived here, in UTC; lines that were there before have none."""
+
+# What cannot go together, and why.
+CONFLICTS = (
+    ("first_error", "follow", "--first-error looks at what there is; leave out --follow"),
+    ("first_error", "grep", "--first-error and --grep each choose lines; take one of them"),
+    ("first_error", "since", "--first-error and --since each choose tasks; take one of them"),
+    ("raw", "grep", "--raw prints bytes as they are; leave out --grep"),
+    ("raw", "timestamps", "--raw prints bytes as they are; leave out --timestamps"),
+    ("raw", "first_error", "--raw prints bytes as they are; leave out --first-error"),
+    ("raw", "json", "--raw prints bytes as they are; leave out --json"),
+)
 
 
 def parser(prog: str) -> Parser:
     made = Parser(prog, DESCRIPTION, EXAMPLES)
     made.add_argument("id", type=name, metavar="ID", help="a task or a pipeline")
-    made.add_argument("--follow", "-f", action="store_true", help="go on until the task ends")
-    made.add_argument("--lines", "-l", type=positive, metavar="N", help="only the last lines")
+    made.add_argument("--follow", "-f", action="store_true", help="go on until the task or the pipeline ends")
+    made.add_argument("--lines", "-l", type=positive, metavar="N", help="only the last lines of each log")
+    made.add_argument("--grep", metavar="REGEX", help="of these, only the lines that match (Python's syntax)")
+    made.add_argument(
+        "--since", metavar="WHEN", help="leave out tasks that ended before: 10m, 2h, 2026-11-22T10:00:00Z"
+    )
+    made.add_argument("--first-error", action="store_true", help="from the first line that looks like an error")
+    made.add_argument("--timestamps", action="store_true", help="with --follow: when each line arrived, in UTC")
     made.add_argument("--attempt", type=positive, metavar="N", help="(default: the newest)")
     made.add_argument("--container", metavar="NAME", help="one container of a pod")
     made.add_argument("--namespace", metavar="NAME", help="taken for older callers; Odin knows where a task runs")
@@ -41,28 +71,85 @@ def parser(prog: str) -> Parser:
 
 
 def main(options: Namespace) -> int:
-    session = Session(options)
     whole_pipeline = "--" not in options.id
-    if options.follow:
-        follow_pipeline(session) if whole_pipeline else follow_task(session)
+    pattern, since_at = checked(options, whole_pipeline=whole_pipeline)
+    session = Session(options)
+    if options.first_error:
+        from odin.cli.firsterror import print_first_error
+
+        print_first_error(session)
     elif whole_pipeline:
-        print_pipeline(session)
+        follow_pipeline(session, pattern, since_at) if options.follow else print_pipeline(session, pattern, since_at)
+    elif over_before(session, since_at):
+        session.note(f"{options.id} ended before {options.since}")
     else:
-        print_log(session, options.id)
+        follow_task(session, pattern) if options.follow else print_log(session, options.id, pattern)
     return 0
 
 
-def print_log(session: Session, resource: str) -> None:
+def checked(options: Namespace, *, whole_pipeline: bool) -> tuple[Pattern | None, float | None]:
+    """What ``--grep`` and ``--since`` mean. Raises Usage, also for options that make no sense together."""
+    for one, other, why in CONFLICTS:
+        if getattr(options, one) and getattr(options, other):
+            raise Usage(why)
+    if options.timestamps and not options.follow:
+        raise Usage("--timestamps is when lines arrive, which only --follow sees; a log itself holds no times")
+    if options.raw and options.follow and whole_pipeline:
+        raise Usage("--raw cannot mix the bytes of many tasks; follow one task, or leave out --raw")
+    return pattern_of(options.grep), moment_of(options.since)
+
+
+def pattern_of(expression: str | None) -> Pattern | None:
+    if expression is None:
+        return None
+    from odin.cli.loglines import Pattern
+
+    return Pattern(expression)
+
+
+def moment_of(text: str | None) -> float | None:
+    if text is None:
+        return None
+    at = since(text, time.time())
+    if at is None:
+        raise Usage(f'"{text}" is no time; write 90s, 10m, 2h, 3d, or 2026-11-22T10:00:00Z')
+    return at
+
+
+def ended_before(task: Json, since_at: float | None) -> bool:
+    ended = posix(task.get("completionTime"))
+    return since_at is not None and ended is not None and ended < since_at
+
+
+def over_before(session: Session, since_at: float | None) -> bool:
+    return since_at is not None and ended_before(logs.task_of(session.server, session.options.id), since_at)
+
+
+def print_log(session: Session, resource: str, pattern: Pattern | None) -> None:
     options = session.options
-    if options.json:
-        answer = session.server.get(logs.path_of(resource), **selection(options))
-        session.screen.json(answer)
-        return
-    if options.raw:
+    if pattern is not None:
+        print_matches(session, resource, pattern)
+    elif options.json:
+        session.screen.json(session.client.log_part(resource, **selection(options)).raw)
+    elif options.raw:
         for piece in logs.as_written(session.server, resource, **selection(options)):
             write_bytes(session, piece)
-        return
-    write(session, logs.whole(session.server, resource, **selection(options)))
+    else:
+        write(session, session.client.log(resource, **selection(options)))
+
+
+def print_matches(session: Session, resource: str, pattern: Pattern) -> int:
+    """The whole log is looked at, also where it is longer than what is printed of one at most. How many match."""
+    from odin.cli.loglines import Printer, split
+
+    options = session.options
+    printer = Printer(session, pattern)
+    attempt = options.attempt or int(logs.task_of(session.server, resource).get("attempt") or 0)
+    if attempt:
+        pieces = logs.as_written(session.server, resource, **{**selection(options), "attempt": attempt})
+        for lines in split(pieces, attempt):
+            printer.lines(resource, lines)
+    return printer.printed
 
 
 def selection(options: Namespace) -> dict[str, Any]:
@@ -74,44 +161,67 @@ def write(session: Session, text: str) -> None:
     session.screen.write(shown if shown.endswith("\n") or not shown else shown + "\n")
 
 
-def print_pipeline(session: Session) -> None:
-    """Each task that has begun, under its id."""
+def print_pipeline(session: Session, pattern: Pattern | None, since_at: float | None) -> None:
+    """Each task that has begun, in the order of their start, under its id."""
     options = session.options
-    tasks = begun(session, options.id)
-    if options.json:
-        found = {task: logs.whole(session.server, task, **selection(options)) for task in tasks}
+    tasks = list(begun(session, since_at))
+    if options.json and pattern is None:
+        found = {task: session.client.log(task, **selection(options)) for task in tasks}
         session.screen.json({"logs": found})
         return
     for number, task in enumerate(tasks):
-        heading = session.screen.paint(f"==> {clean(task)} <==", "bold")
-        session.screen.say(("\n" if number else "") + heading)
-        session.screen.stream.flush()
-        print_log(session, task)
+        if not options.json:
+            heading = session.screen.paint(f"==> {clean(task)} <==", "bold")
+            session.screen.say(("\n" if number else "") + heading)
+            session.screen.stream.flush()
+        print_log(session, task, pattern)
     if not tasks:
-        session.note(f"no task of {options.id} has begun yet")
+        session.note(f"no task of {options.id} has begun yet" if since_at is None else "no task ran since then")
 
 
-def begun(session: Session, pipeline: str) -> list[str]:
-    tasks = pipeline_of(session, pipeline)["tasks"]
-    return [str(task["id"]) for task in tasks if task.get("attempt")]
+def begun(session: Session, since_at: float | None) -> Iterator[str]:
+    """Tasks that have the attempt asked for."""
+    pipeline = session.client.pipeline(session.options.id).raw
+    least = session.options.attempt or 1
+    for task in sorted(pipeline["tasks"], key=lambda task: posix(task.get("startTime")) or float("inf")):
+        if int(task.get("attempt") or 0) >= least and not ended_before(task, since_at):
+            yield str(task["id"])
 
 
-def pipeline_of(session: Session, pipeline: str) -> dict[str, Any]:
-    answer: dict[str, Any] = session.server.get(f"/v1/pipelines/{quote(pipeline)}")["pipeline"]
-    return answer
-
-
-def follow_task(session: Session) -> None:
-    text = LogText(colour=session.screen.colour)
+def follow_task(session: Session, pattern: Pattern | None) -> None:
+    options = session.options
     try:
-        for piece in follower(session, session.options.id, session.note).pieces():
-            if session.options.raw:
-                write_bytes(session, piece)
-            else:
-                session.screen.write(text.feed(piece))
-        session.screen.write("" if session.options.raw else text.feed(b"", final=True))
+        if pattern is not None or options.json or options.timestamps:
+            follow_lines(session, pattern)
+        else:
+            follow_bytes(session)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"stopped reading; {session.options.id} goes on") from None
+        raise KeyboardInterrupt(stopped(session)) from None
+
+
+def stopped(session: Session) -> str:
+    pipeline = session.options.id.partition("--")[0]
+    return f"stopped reading; {session.options.id} goes on\n  odin-cancel {pipeline}   to stop it"
+
+
+def follow_lines(session: Session, pattern: Pattern | None) -> None:
+    from odin.cli.loglines import Printer, followed
+
+    options = session.options
+    printer = Printer(session, pattern)
+    for lines in followed(session, options.id, session.note, timed=options.json or options.timestamps):
+        printer.lines(options.id, lines)
+
+
+def follow_bytes(session: Session) -> None:
+    """As the bytes come, without waiting for the end of a line."""
+    text = LogText(colour=session.screen.colour)
+    for piece in session.client.follow_log(session.options.id, notice=session.note, **selection(session.options)):
+        if session.options.raw:
+            write_bytes(session, piece)
+        else:
+            session.screen.write(text.feed(piece))
+    session.screen.write("" if session.options.raw else text.feed(b"", final=True))
 
 
 def write_bytes(session: Session, piece: bytes) -> None:
@@ -119,22 +229,10 @@ def write_bytes(session: Session, piece: bytes) -> None:
     session.screen.stream.buffer.flush()
 
 
-def follower(session: Session, task_id: str, notice: Callable[[str], None]) -> logs.Follower:
-    options = session.options
-    return logs.Follower(
-        session.server,
-        task_id,
-        notice=notice,
-        attempt=options.attempt,
-        lines=options.lines,
-        container=options.container,
-    )
-
-
-def follow_pipeline(session: Session) -> None:
+def follow_pipeline(session: Session, pattern: Pattern | None, since_at: float | None) -> None:
     from odin.cli.interleaved import Interleaved
 
     try:
-        Interleaved(session, session.options.id, partial(follower, session)).run()
+        Interleaved(session, session.options.id, pattern, leave_out=partial(ended_before, since_at=since_at)).run()
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"stopped reading; {session.options.id} goes on") from None
+        raise KeyboardInterrupt(stopped(session)) from None

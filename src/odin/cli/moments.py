@@ -28,6 +28,23 @@ def days_from_civil(year: int, month: int, day: int) -> int:
     return year // 400 * 146_097 + day_of_era - 719_468
 
 
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": DAY_S, "w": 7 * DAY_S}
+
+
+def since(text: str, now: float) -> float | None:
+    """POSIX seconds of ``10m`` ago, of ``2026-11-22T10:00:00Z``, or, where the reader is, of ``2026-11-22 10:00``."""
+    if text[:-1].isascii() and text[:-1].isdigit() and text[-1:] in UNITS:
+        return now - int(text[:-1]) * UNITS[text[-1]]
+    if text.endswith(("Z", "+00:00")):
+        return posix(text)
+    for form in ("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S"):
+        try:
+            return time.mktime(time.strptime(text.replace("T", " "), form))
+        except (ValueError, OverflowError):
+            continue
+    return None
+
+
 def local(moment: object) -> str:
     """``2026-11-22 19:04:05`` where the reader is; ``-`` for null."""
     seconds = posix(moment)
@@ -41,6 +58,15 @@ def span(began: object, ended: object, now: float) -> str:
         return ""
     end = posix(ended)
     return duration((now if end is None else end) - start)
+
+
+def age(began: object, now: float) -> str:
+    """As ``span`` of what goes on, in whole seconds, so that a picture changes at most once a second."""
+    start = posix(began)
+    if start is None:
+        return ""
+    seconds = max(0, int(now - start))
+    return f"{seconds}s" if seconds < 60 else duration(seconds)
 
 
 def duration(seconds: float) -> str:

@@ -11,6 +11,10 @@ from odin.client.address import SCHEMES
 ENVIRONMENT = """\
 environment: ODIN_URL, ODIN_PORT, ODIN_SCHEME, ODIN_TOKEN, ODIN_TOKEN_FILE, ODIN_USERNAME, ODIN_PASSWORD"""
 
+# argparse looks for translations of its words and loads tables of locales for that, a millisecond at each start;
+# Odin's own words are English, so those are too.
+vars(argparse)["_"] = str
+
 
 class Formatter(argparse.RawDescriptionHelpFormatter):
     """With a width of its own: argparse makes one for each option, and would import shutil to ask the terminal."""

@@ -98,14 +98,22 @@ def cell(pipeline: Json, column: str, now: float) -> str:
         case "duration":
             return span(pipeline.get("submitTime"), pipeline.get("completionTime"), now)
         case "tasks":
-            return progress(pipeline.get("tasks") or [])
+            return progress(pipeline)
         case "error":
             return str(pipeline.get("errorMessage") or "")
     return str(pipeline.get(column) or "")
 
 
-def progress(tasks: list[Json]) -> str:
+def counts(pipeline: Json) -> dict[str, int]:
+    """How many tasks are in which status."""
+    if "taskCounts" in pipeline:
+        return dict(pipeline["taskCounts"])
+    statuses = [task["status"] for task in pipeline.get("tasks") or ()]
+    return {status: statuses.count(status) for status in dict.fromkeys(statuses)}
+
+
+def progress(pipeline: Json) -> str:
     """``3/4``, and how many failed."""
-    done = sum(task["status"] == "executed" for task in tasks)
-    failed = sum(task["status"] == "failed" for task in tasks)
-    return f"{done}/{len(tasks)}" + (f", {failed} failed" if failed else "")
+    found = counts(pipeline)
+    failed = found.get("failed")
+    return f"{found.get('executed', 0)}/{sum(found.values())}" + (f", {failed} failed" if failed else "")

@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator
 from odin.cli.options import Parser, connected, name
 from odin.cli.session import Session
 from odin.cli.text import clean
-from odin.client.encoding import job_path, multipart
-from odin.client.errors import Usage
+from odin.client.errors import NotFound, Usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,13 +41,20 @@ def parser(prog: str) -> Parser:
 
 def main(options: Namespace) -> int:
     session = Session(options)
-    body, kind = multipart(collected(options, session.note))
-    path = f"/v1/jobs/{job_path(options.job)}/files"
-    answer = session.server.upload(path, body, kind, create=options.create, draft=options.draft)
-    if not session.show(answer):
-        for file in answer.get("files") or [answer]:
-            session.screen.say(clean(str(file["location"])))
+    files = dict(collected(options, session.note))
+    try:
+        pushed = session.client.push(options.job, files, create=options.create, draft=options.draft)
+    except NotFound as error:
+        raise error if options.create else hinted(error) from error
+    if not session.show(pushed.raw):
+        for location in pushed.files:
+            session.screen.say(clean(location))
     return 0
+
+
+def hinted(error: NotFound) -> NotFound:
+    """The same, and what to do when the job is meant to be new."""
+    return NotFound(f"{error.detail} (-c makes a new job)", status=error.status)
 
 
 def collected(options: Namespace, note: Callable[[str], None]) -> list[tuple[str, bytes]]:

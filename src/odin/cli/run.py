@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from odin.cli.options import Parser, connected, name
 from odin.cli.session import Session
-from odin.client.encoding import quote
 from odin.client.errors import Usage
 
 TYPE_CHECKING = False
@@ -60,16 +59,12 @@ def parser(prog: str) -> Parser:
 
 def main(options: Namespace) -> int:
     session = Session(options)
-    body: dict[str, object] = {"pipeline": {"job": options.job}}
-    if options.context:
-        body["context"] = options.context
-    answer = session.server.post("/v1/pipelines", body)
-    pipeline = str(answer["pipeline"]["id"])
-    if not options.follow:
-        if not session.show(answer):
-            session.screen.say(pipeline)
-        return 0
-    return follow(session, pipeline)
+    launched = session.client.run(options.job, options.context)
+    if options.follow:
+        return follow(session, launched.raw["id"])
+    if not session.show({"pipeline": launched.raw}):
+        session.screen.say(str(launched.raw["id"]))
+    return 0
 
 
 def follow(session: Session, pipeline: str) -> int:
@@ -80,5 +75,5 @@ def follow(session: Session, pipeline: str) -> int:
         session.screen.write(pipeline + "\n")
     code = progress(session, pipeline)
     if session.options.json:
-        session.show(session.server.get(f"/v1/pipelines/{quote(pipeline)}"))
+        session.show({"pipeline": session.client.pipeline(pipeline).raw})
     return code

@@ -7,27 +7,45 @@ import sys
 
 from odin.cli.screen import Screen
 from odin.cli.text import clean
-from odin.client.address import Address, resolve
-from odin.client.server import Server
-from odin.client.signin import SignIn
-from odin.client.tokens import TokenFile, TokenStore
+from odin.client.address import resolve
+from odin.client.client import Client, nobody, nothing
+from odin.client.tokens import TokenFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Callable
     from typing import Any
+
+    from odin.client.signin import Asking
 
 
 class Session:
     """One run of one client command."""
 
-    def __init__(self, options: Namespace, *, anonymous: bool = False) -> None:
+    def __init__(self, options: Namespace) -> None:
         self.options = options
         self.screen = Screen(plain=options.no_color)
-        self.server = Server(address(options), warn=self.note, trace=self._trace)
-        self.sign_in = sign_in(options, self.server, self.note)
-        if not anonymous:
-            self.server.sign_in = self.sign_in
+        self.client = self._connected(ask, self.note)
+        self.server = self.client.server
+
+    def quiet(self) -> Client:
+        """The same server for a thread in the background: it asks for no password and says nothing."""
+        return self._connected(nobody, nothing)
+
+    def _connected(self, asking: Asking, warn: Callable[[str], None]) -> Client:
+        options = self.options
+        username, password = user_options(options)
+        return Client(
+            resolve(os.environ, host=options.host, port=options.port, scheme=options.scheme),
+            token=TokenFile(options.token) if options.token else None,
+            username=username,
+            password=password,
+            ask=asking,
+            warn=warn,
+            trace=self._trace,
+            keep=True,
+        )
 
     def note(self, text: str) -> None:
         """A sentence for people; on standard error, so that results stay clean."""
@@ -44,27 +62,6 @@ class Session:
             self.note(text)
 
 
-def address(options: Namespace) -> Address:
-    return resolve(os.environ, host=options.host, port=options.port, scheme=options.scheme)
-
-
-def sign_in(options: Namespace, server: Server, warn: Said) -> SignIn:
-    environ = os.environ
-    file = options.token or environ.get("ODIN_TOKEN_FILE")
-    from_flags = user_options(options)
-    return SignIn(
-        server.address,
-        TokenStore(os.path.expanduser("~"), warn),
-        server.authenticate,
-        ask=ask,
-        fallback=environ.get("LOGNAME") or environ.get("USER") or machine_user(),
-        username=from_flags[0] or environ.get("ODIN_USERNAME"),
-        password=from_flags[1] if from_flags[1] is not None else environ.get("ODIN_PASSWORD"),
-        given=None if options.token else environ.get("ODIN_TOKEN"),
-        file=TokenFile(file) if file else None,
-    )
-
-
 def user_options(options: Namespace) -> tuple[str | None, str | None]:
     """Who signs in by the flags; ``odin-user`` uses the same flags for the user that it makes or changes."""
     if getattr(options, "flags_name_the_subject", False):
@@ -72,19 +69,7 @@ def user_options(options: Namespace) -> tuple[str | None, str | None]:
     return options.username, options.password
 
 
-def machine_user() -> str:
-    import pwd
-
-    return pwd.getpwuid(os.getuid()).pw_name
-
-
 def ask(prompt: str) -> str | None:
     from odin.cli.password import ask_masked
 
     return ask_masked(prompt)
-
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Said = Callable[[str], None]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from odin.cli.options import Parser, connected, name
 from odin.cli.session import Session
 from odin.cli.text import clean, clean_log
-from odin.client.encoding import job_path, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
-    from typing import Any
+
+    from odin.client.job import Job
 
 EXAMPLES = (
     ("", "the jobs there are"),
@@ -42,48 +42,41 @@ def main(options: Namespace) -> int:
 
 
 def show_jobs(session: Session) -> None:
-    answer = session.server.get("/v1/jobs")
-    if session.show(answer):
+    jobs = session.client.jobs()
+    if session.show({"jobs": [job.raw for job in jobs]}):
         return
-    for job in answer["jobs"]:
-        session.screen.say(clean(str(job["id"])))
-    if not answer["jobs"]:
+    for job in jobs:
+        session.screen.say(clean(job.id))
+    if not jobs:
         session.note("there are no jobs yet; make one with odin-push -c JOB FILE...")
 
 
 def show_job(session: Session) -> None:
-    answer = session.server.get(f"/v1/jobs/{job_path(session.options.job)}", at=session.options.at)
-    if session.show(answer):
+    job = session.client.job(session.options.job, at=session.options.at)
+    if session.show({"job": job.raw}):
         return
-    files = files_of(answer["job"])
     if session.options.tree:
-        rows = [[file["name"], str(file["bytes"])] for file in files]
+        rows = [[name, str(size)] for name, size in job.files.items()]
         session.screen.say("\n".join(session.screen.table(("file", "bytes"), rows, right="bytes")))
         return
-    for number, file in enumerate(files):
-        heading = session.screen.paint(f"==> {clean(file['name'])} <==", "bold")
+    for number, file in enumerate(job.files):
+        heading = session.screen.paint(f"==> {clean(file)} <==", "bold")
         session.screen.say(("\n" if number else "") + heading)
-        write_text(session, body_of(session, file))
+        write_text(session, text_of(session, job, file))
 
 
-def files_of(job: dict[str, Any]) -> list[dict[str, Any]]:
-    """``name``, ``bytes`` and, where the answer has it, ``content`` of each file."""
-    contents = {config["name"]: config["content"] for config in job["configs"]}
-    return [{**file, "content": contents.get(file["name"])} for file in job["files"]]
-
-
-def body_of(session: Session, file: dict[str, Any]) -> str:
-    if file["content"] is not None:
-        return str(file["content"])
+def text_of(session: Session, job: Job, file: str) -> str:
+    """The answer has the text files; another one is asked for."""
+    if file in (contents := job.configs):
+        return contents[file]
     try:
-        return fetched(session, file["name"]).decode()
+        return fetched(session, file).decode()
     except UnicodeDecodeError:
-        return f"(binary, {file['bytes']} bytes)"
+        return f"(binary, {job.files[file]} bytes)"
 
 
 def fetched(session: Session, file: str) -> bytes:
-    path = f"/v1/jobs/{job_path(session.options.job)}/files/{quote(file, safe=b'/')}"
-    return session.server.ask(path, at=session.options.at).body
+    return session.client.file(session.options.job, file, at=session.options.at)
 
 
 def write_text(session: Session, text: str) -> None:

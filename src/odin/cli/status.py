@@ -7,7 +7,6 @@ import time
 from odin.cli import pipelines
 from odin.cli.options import Parser, connected, name, positive
 from odin.cli.session import Session
-from odin.client.encoding import quote
 from odin.client.errors import NotFound, Usage
 
 TYPE_CHECKING = False
@@ -17,13 +16,13 @@ if TYPE_CHECKING:
 
 LIMIT = 20
 PAGE = 500  # the most that the API gives at once
-WATCH_S = 2.0
 
 EXAMPLES = (
     ("", "the 20 newest pipelines"),
     ("hello-ab12cd34", "one pipeline and its tasks"),
     ("hello-ab12cd34--train", "one task"),
     ("hello-ab12cd34 --watch", "redrawn until it ends"),
+    ("--watch", "the recent pipelines, redrawn until Ctrl-C"),
     ("--job hello --limit 5 --columns id,outcome,duration", ""),
 )
 
@@ -43,15 +42,22 @@ def parser(prog: str) -> Parser:
 def main(options: Namespace) -> int:
     columns = chosen(options.columns)
     session = Session(options)
-    if options.id and options.watch and not options.json:
-        from odin.cli.live import watch
-
-        watch(session, options.id.partition("--")[0])
-        return 0
-    if options.watch and not options.json:
-        watch_recent(session, columns)
-    draw(session, columns)
+    if options.watch:
+        watch(session, columns if options.columns else None)
+    else:
+        draw(session, columns)
     return 0
+
+
+def watch(session: Session, columns: tuple[str, ...] | None) -> None:
+    if session.options.id:
+        from odin.cli import live
+
+        live.watch(session, session.options.id.partition("--")[0])
+        return
+    from odin.cli import recent
+
+    recent.watch(session, columns)
 
 
 def draw(session: Session, columns: tuple[str, ...]) -> None:
@@ -67,7 +73,7 @@ def draw(session: Session, columns: tuple[str, ...]) -> None:
 
 
 def one(session: Session, pipeline: str) -> dict[str, Any]:
-    return session.server.get(f"/v1/pipelines/{quote(pipeline)}")
+    return {"pipeline": session.client.pipeline(pipeline).raw}
 
 
 def show_task(session: Session, identifier: str) -> None:
@@ -86,7 +92,7 @@ def show_task(session: Session, identifier: str) -> None:
 
 
 def show_recent(session: Session, columns: tuple[str, ...]) -> None:
-    answer = recent(session)
+    answer = first(session)
     if session.show(answer):
         return
     if answer["pipelines"]:
@@ -102,7 +108,7 @@ def unfiltered(session: Session) -> bool:
     return not (session.options.job or session.options.user)
 
 
-def recent(session: Session) -> dict[str, Any]:
+def first(session: Session) -> dict[str, Any]:
     """The first page, or with ``--all`` every page as if they were one."""
     options = session.options
     wanted = None if options.all else options.limit
@@ -115,15 +121,6 @@ def recent(session: Session) -> dict[str, Any]:
         cursor = answer.get("nextCursor")
         if not cursor or (wanted is not None and len(found) >= wanted):
             return {**answer, "pipelines": found}
-
-
-def watch_recent(session: Session, columns: tuple[str, ...]) -> None:
-    while True:
-        if session.screen.moves:
-            session.screen.write("\x1b[H\x1b[2J")
-        show_recent(session, columns)
-        session.screen.write("" if session.screen.moves else "\n")
-        time.sleep(WATCH_S)
 
 
 def chosen(columns: str | None) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ def render(head: Sequence[str], rows: Sequence[Sequence[str]], paint: Paint, *, 
     ``right`` names columns, separated by blanks, whose numbers are aligned to the right.
     """
     cells = [[clean(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
+    widths = [max(map(columns, column)) for column in zip(head, *cells, strict=True)]
     aligned = [column in right.split() for column in head]
     lines = [paint("", "", line(head, widths, aligned))]
     for row in cells:
@@ -26,10 +26,19 @@ def render(head: Sequence[str], rows: Sequence[Sequence[str]], paint: Paint, *, 
 
 
 def pad(row: Sequence[str], widths: Sequence[int], aligned: Sequence[bool]) -> list[str]:
-    return [
-        cell.rjust(width) if to_right else cell.ljust(width)
-        for cell, width, to_right in zip(row, widths, aligned, strict=True)
-    ]
+    padded = []
+    for cell, width, to_right in zip(row, widths, aligned, strict=True):
+        blanks = " " * (width - columns(cell))
+        padded.append(blanks + cell if to_right else cell + blanks)
+    return padded
+
+
+def columns(cell: str) -> int:
+    if cell.isascii():
+        return len(cell)
+    from odin.cli.widths import width
+
+    return width(cell)
 
 
 def line(row: Sequence[str], widths: Sequence[int], aligned: Sequence[bool]) -> str:

@@ -7,7 +7,6 @@ import sys
 from odin.cli.options import Parser, connected, name
 from odin.cli.session import Session
 from odin.cli.text import clean
-from odin.client.encoding import quote
 from odin.client.errors import NotAllowed, NotFound, Usage
 
 TYPE_CHECKING = False
@@ -15,9 +14,12 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from typing import Any
 
+    from odin.client.user import User
+
     Json = dict[str, Any]
 
 ROLES = ("viewer", "editor", "admin")
+COLUMNS = ("username", "firstname", "lastname", "role")
 EXAMPLES = (
     ("", "all users"),
     ("ana --role editor -f Ana -l Lee", "make ana, or change her; a new user's password is asked for"),
@@ -50,8 +52,8 @@ def main(options: Namespace) -> int:
             raise Usage("name the user: odin-user USERNAME ...")
         list_users(session)
     elif options.delete:
-        answer = session.server.delete(f"/v1/users/{quote(username)}")
-        tell(session, answer, f"deleted {username}")
+        session.client.delete_user(username)
+        tell(session, {"username": username}, f"deleted {username}")
     else:
         create_or_update(session, username)
     return 0
@@ -64,50 +66,47 @@ def changes(options: Namespace) -> Json:
 
 
 def list_users(session: Session) -> None:
-    answer = session.server.get("/v1/users")
-    if session.show(answer):
+    users = session.client.users()
+    if session.show({"users": [user.raw for user in users]}):
         return
-    columns = ("username", "firstname", "lastname", "role")
-    rows = [[str(user.get(column) or "") for column in columns] for user in answer["users"]]
-    session.screen.say("\n".join(session.screen.table(columns, rows)))
+    rows = [[str(getattr(user, column) or "") for column in COLUMNS] for user in users]
+    session.screen.say("\n".join(session.screen.table(COLUMNS, rows)))
 
 
 def create_or_update(session: Session, username: str) -> None:
-    session.sign_in.obtain()  # before the new user's password is asked for, so that the two are not mixed up
+    session.client.signed_in()  # before the new user's password is asked for, so that the two are not mixed up
     fields = changes(session.options)
     if exists(session, username):
         if not fields:
             fields["password"] = asked(f"new password for {username}: ")
-        tell(session, update(session, username, fields), f"changed {username}")
+        tell(session, update(session, username, fields).raw, f"changed {username}")
         return
     if "password" not in fields:
         fields["password"] = asked(f"password for {username}: ")
-    answer = session.server.post("/v1/users", {"user": {"username": username, **fields}})
-    tell(session, answer, f"made {username}")
+    tell(session, session.client.create_user(username, **fields).raw, f"made {username}")
 
 
 def exists(session: Session, username: str) -> bool:
     try:
-        session.server.get(f"/v1/users/{quote(username)}")
+        session.client.user(username)
     except NotFound:
         return False
     return True
 
 
-def update(session: Session, username: str, fields: Json) -> Json:
+def update(session: Session, username: str, fields: Json) -> User:
     """One's own password needs the current one, unless the sign-in is fresh (api.md)."""
-    path = f"/v1/users/{quote(username)}"
     try:
-        return session.server.put(path, {"user": fields})
+        return session.client.update_user(username, **fields)
     except NotAllowed as error:
-        token = session.sign_in.kept()
+        token = session.client.token()
         own = token is not None and token.username == username
         if error.status != 403 or not own or "password" not in fields:
             raise
         current = ask("current odin password: ")
         if current is None:
             raise
-        return session.server.put(path, {"user": {**fields, "currentPassword": current}})
+        return session.client.update_user(username, **fields, current_password=current)
 
 
 def asked(prompt: str) -> str:
@@ -126,9 +125,9 @@ def ask(prompt: str) -> str | None:
     return ask_masked(prompt)
 
 
-def tell(session: Session, answer: Json, done: str) -> None:
-    if session.show(answer):
+def tell(session: Session, user: Json, done: str) -> None:
+    if session.show({"user": user}):
         return
-    role = (answer.get("user") or {}).get("role")
+    role = user.get("role")
     session.screen.say(clean(done + (f" ({role})" if role else "")))
     sys.stdout.flush()

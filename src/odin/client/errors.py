@@ -1,7 +1,7 @@
-"""What can go wrong between a command and the server, and the exit code of each.
+"""What can go wrong between a client and the server, and the exit code that a command ends with.
 
     ClientError
-    ├── Usage         2  the command line or the environment makes no sense
+    ├── Usage         2  the command line, the environment or an argument makes no sense
     ├── NotFound      3  no such user, job, file, pipeline or task
     ├── NotAllowed    4  not signed in, or without the role
     ├── Unreachable   5  no answer, or not one of Odin
@@ -16,16 +16,56 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from odin.client.record import Record
+
+
+class Problem(Record):
+    """One place that is wrong. ``str(problem)`` is ``file:line:column: message``."""
+
+    __slots__ = ()
+    path: str | None  # of a field: tasks.0.command
+    message: str
+    file: str | None
+    line: int | None  # from 1, as column
+    column: int | None
+
+    def __str__(self) -> str:
+        parts = [str(part) for part in (self.file, self.line, self.column) if part not in (None, "")]
+        where = ":".join(parts) or str(self.path or "")
+        return f"{where}: {self.message}" if where else str(self.message)
+
+    def __repr__(self) -> str:
+        return f"<Problem {self}>"
+
 
 class ClientError(Exception):
-    """``str(failure)`` is one line for people. ``problems`` are the API's ``{path, message, file, line, column}``."""
+    """What a call raises. ``str(error)`` is one line for people, and a line for each place that it does not name.
+
+    From an answer of the server (RFC 9457): ``status`` is HTTP's number, 0 without an answer; ``title`` the kind of
+    problem; ``detail`` what happened and what to do; ``problems`` the places in a file or a body. ``retry_after_s`` is
+    how long a busy server asks to wait.
+    """
 
     code = 9
 
-    def __init__(self, message: str, *, problems: Sequence[Mapping[str, object]] = (), status: int = 0) -> None:
-        super().__init__(message)
-        self.problems = tuple(problems)
+    def __init__(
+        self,
+        detail: str,
+        *,
+        title: str = "",
+        problems: Sequence[Mapping[str, object]] = (),
+        status: int = 0,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.title = title
+        self.problems = tuple(Problem(dict(problem)) for problem in problems)
         self.status = status
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return "\n".join([self.detail, *(f"  {place}" for place in self.problems if place.message not in self.detail)])
 
 
 class Usage(ClientError):

@@ -4,32 +4,40 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 
 from odin.client.encoding import quote
 from odin.client.errors import ServerFailed, Unreachable
+from odin.client.pipeline import Change
 from odin.client.server import Server
-from odin.client.sse import frames
+from odin.client.sse import Frame, frames
 from odin.client.wire import Answer, Broken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, TypeVar
+    from typing import TypeVar
+
+    from odin.client.client import Client
 
     T = TypeVar("T")
 
 GIVE_UP_S = 300.0  # without any answer
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 2.0
+TICK_S = 5.0  # when nobody wants to know: how long a dead connection may look alive beyond sse.SILENT_S
 
 
 class Patience:
-    """Waiting for a server that went away: longer each time, one notice, an end. Not for one that never answered."""
+    """Waiting for a server that went away: longer each time, one notice, an end.
 
-    def __init__(self, server: Server, notice: Callable[[str], None]) -> None:
+    Not for one that never answered, unless it is ``known`` to be there.
+    """
+
+    def __init__(self, server: Server, notice: Callable[[str], None], *, known: bool = False) -> None:
         self._server = server
         self._notice = notice
-        self._known = False
+        self._known = known
         self._since: float | None = None
         self._pause_s = FIRST_PAUSE_S
         self._told = False
@@ -63,37 +71,60 @@ class Patience:
                 self.wait(error)
             else:
                 self._known = True
+                self._since = None  # an answer, though a quiet stream may say nothing more for hours
                 return answer
 
 
-def pipeline_events(
-    server: Server, pipeline: str, *, notice: Callable[[str], None], tick_s: float = 0.5
-) -> Iterator[tuple[str, Any] | None]:
-    """``(event, REST object)`` of a pipeline up to its ``end``, over restarts of the server; None at every tick.
+def frames_of(
+    server: Server, path: str, *, notice: Callable[[str], None], tick_s: float, last: str = "", **values: object
+) -> Generator[Frame | None]:
+    """The events of a stream up to the one called ``last``, over restarts of the server; None at every tick.
 
-    A first connection that fails raises at once; a later one is tried again.
+    A first connection that fails raises at once; a later one is tried again. Each goes on after the id of the last
+    event that was handed out.
     """
     patience = Patience(server, notice)
     position = ""
     while True:
-        answer = patience.until_answered(lambda: open_stream(server, pipeline, position))  # noqa: B023 - called at once
+        answer = patience.until_answered(lambda: opened(server, path, position, values))  # noqa: B023 - called at once
         try:
             for frame in frames(answer, tick_s):
-                if frame is None:
-                    yield None
-                    continue
-                patience.answered()
-                position = frame.id or position
-                yield frame.event, json.loads(frame.data)
-                if frame.event == "end":
+                if frame is not None:
+                    patience.answered()
+                    position = frame.id or position
+                yield frame
+                if frame is not None and frame.event == last:
                     return
-            patience.wait(Broken("the stream ended before the pipeline did"))
+            patience.wait(Broken("the stream ended"))
         except Broken as error:
             patience.wait(error)
         finally:
             answer.close()
 
 
-def open_stream(server: Server, pipeline: str, position: str) -> Answer:
+def opened(server: Server, path: str, position: str, values: Mapping[str, object]) -> Answer:
     fields = {"Last-Event-ID": position} if position else {}
-    return server.stream(f"/v1/pipelines/{quote(pipeline)}/stream", accept="text/event-stream", fields=fields)
+    return server.stream(path, accept="text/event-stream", fields=fields, **values)
+
+
+def pipeline_changes(
+    client: Client, pipeline: str, *, notice: Callable[[str], None], tick_s: float | None
+) -> Generator[Change]:
+    """The changes of a pipeline up to its ``end``, each once."""
+    path = f"/v1/pipelines/{quote(pipeline)}/stream"
+    newest = -1
+    with closing(frames_of(client.server, path, notice=notice, tick_s=tick_s or TICK_S, last="end")) as found:
+        for frame in found:
+            if frame is None:
+                if tick_s:
+                    yield Change("tick", {}, "", client)
+                continue
+            at = int(frame.id) if frame.id.isdecimal() else newest
+            if not repeated(frame.event, at, newest):
+                newest = at
+                yield Change(frame.event, json.loads(frame.data), frame.id, client)
+
+
+def repeated(event: str, at: int, newest: int) -> bool:
+    """Whether this was handed out before. A snapshot may be older: of a server that was restored from a backup."""
+    return event != "end" and newest >= 0 and (at == newest or (at < newest and event == "task"))

@@ -7,7 +7,8 @@ on with the next byte: nothing twice, nothing left out. Source: api.md, "Resourc
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 
 from odin.client.encoding import quote
 from odin.client.errors import NotFound
@@ -29,11 +30,6 @@ def path_of(resource: str) -> str:
     return f"/v1/resources/{quote(resource)}/logs"
 
 
-def whole(server: Server, resource: str, **values: object) -> str:
-    """The log as it is now, at most its last 10 MiB. ``values``: lines, attempt, container, namespace."""
-    return str(server.get(path_of(resource), **values).get("logs") or "")
-
-
 def stream(server: Server, resource: str, *, attempt: int | None, container: str | None, offset: int) -> Answer:
     """The log's bytes from ``offset`` on, as they come."""
     return server.stream(
@@ -43,7 +39,7 @@ def stream(server: Server, resource: str, *, attempt: int | None, container: str
 
 def as_written(
     server: Server, resource: str, *, lines: int | None, attempt: int | None, container: str | None
-) -> Iterator[bytes]:
+) -> Generator[bytes]:
     """The bytes of the log as it is now, unchanged. Raises Broken when the connection ends."""
     facts = server.get(path_of(resource), lines=lines or 1, attempt=attempt, container=container)
     position = int(facts["offset"]) if lines else 0
@@ -58,6 +54,18 @@ def as_written(
                 return
 
 
+def whole_lines(pieces: Generator[bytes]) -> Generator[str]:
+    """Lines without their ends, as ``\\n`` ends them; bytes that are no UTF-8 as ``\\xff``."""
+    rest = b""
+    with closing(pieces):
+        for piece in pieces:
+            *whole, rest = (rest + piece).split(b"\n")
+            for line in whole:
+                yield line.decode("utf-8", "backslashreplace")
+    if rest:
+        yield rest.decode("utf-8", "backslashreplace")
+
+
 def task_of(server: Server, task_id: str) -> dict[str, Any]:
     """The task as its pipeline shows it. Raises NotFound."""
     pipeline, _, rest = task_id.partition("--")
@@ -68,8 +76,18 @@ def task_of(server: Server, task_id: str) -> dict[str, Any]:
     raise NotFound(f'pipeline "{pipeline}" has no task "{rest}"')
 
 
+def progress_of(server: Server, task_id: str) -> tuple[str, int]:
+    """The status of a task and how many attempts it has had: a small answer, also of a large pipeline."""
+    facts = server.get(f"/v1/resources/{quote(task_id)}/data")["jobs"]
+    return str(facts["status"]), max((int(attempt["number"]) for attempt in facts["attempts"]), default=0)
+
+
 class Follower:
-    """Follows one task; ``lines`` is how much of what is there already is wanted, None for all."""
+    """Follows one task; ``lines`` is how much of what is there already is wanted, None for all.
+
+    ``known``: the server was there a moment ago, so that also its first answer is waited for.
+    While ``pieces`` is read, ``number`` is the attempt that the last piece is of, ``position`` the byte after it.
+    """
 
     def __init__(
         self,
@@ -80,16 +98,19 @@ class Follower:
         attempt: int | None = None,
         lines: int | None = None,
         container: str | None = None,
+        known: bool = False,
     ) -> None:
         self._server = server
         self._task_id = task_id
-        self._patience = Patience(server, notice)
+        self._patience = Patience(server, notice, known=known)
         self._notice = notice
         self._attempt = attempt
         self._lines = lines
         self._container = container
+        self.number = 0
+        self.position = 0
 
-    def pieces(self) -> Iterator[bytes]:
+    def pieces(self) -> Generator[bytes]:
         """The log as it comes, up to the end of the task, or of the attempt if one was named."""
         if self._attempt is not None:
             yield from self._one(self._attempt)
@@ -101,28 +122,30 @@ class Follower:
     def _begun_after(self, number: int) -> int:
         """The attempt to read next; 0 when the task has ended without another."""
         while True:
-            task = self._task()
-            newest = int(task["attempt"] or 0)
-            if newest > number:
-                if number:
-                    self._notice(f"attempt {newest} of {self._task_id}")
+            status, newest = self._progress()
+            if newest > number and not number:
                 return newest
-            if task["status"] in FINAL:
+            if newest > number:
+                self._notice(f"attempt {number + 1} of {self._task_id}")
+                return number + 1  # none is left out, also when two began between two questions
+            if status in FINAL:
                 return 0
             time.sleep(POLL_S)
 
-    def _task(self) -> dict[str, Any]:
-        return self._patience.until_answered(lambda: task_of(self._server, self._task_id))
+    def _progress(self) -> tuple[str, int]:
+        return self._patience.until_answered(lambda: progress_of(self._server, self._task_id))
 
-    def _one(self, number: int) -> Iterator[bytes]:
+    def _one(self, number: int) -> Generator[bytes]:
         """One attempt from beginning to end."""
-        position = self._patience.until_answered(lambda: self._start(number))
+        self.number = number
+        self.position = self._patience.until_answered(lambda: self._start(number))
+        self._lines = None  # of a later attempt everything is new
         while True:
-            answer = self._patience.until_answered(lambda: self._open(number, position))  # noqa: B023 - called at once
+            answer = self._patience.until_answered(lambda: self._open(number, self.position))
             try:
                 for piece in answer.pieces():
                     self._patience.answered()
-                    position += len(piece)
+                    self.position += len(piece)
                     yield piece
                 if self._ended(number):
                     return
@@ -138,7 +161,7 @@ class Follower:
         """The byte to begin at: the first, or that of the last lines asked for."""
         if self._lines is None:
             return 0
-        values = {"lines": self._lines, "attempt": number, "container": self._container}
+        values: dict[str, Any] = {"lines": self._lines, "attempt": number, "container": self._container}
         return int(self._server.get(path_of(self._task_id), **values)["offset"])
 
     def _open(self, number: int, position: int) -> Answer:
@@ -148,5 +171,5 @@ class Follower:
 
     def _ended(self, number: int) -> bool:
         """Whether this attempt is over, or the stream only ended because the server did."""
-        task = self._task()
-        return task["status"] in OVER or int(task["attempt"] or 0) > number
+        status, newest = self._progress()
+        return status in OVER or newest > number

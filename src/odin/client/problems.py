@@ -42,7 +42,13 @@ def failure(address: Address, reply: Reply) -> ClientError:
     text = str(problem.get("detail") or problem.get("title") or f"the server answered {reply.status}")
     errors = problem.get("errors")
     places = [item for item in errors if isinstance(item, dict)] if isinstance(errors, list) else []
-    return kind(text + later(reply), problems=places, status=reply.status)
+    return kind(
+        text + later(reply),
+        title=str(problem.get("title") or ""),
+        problems=places,
+        status=reply.status,
+        retry_after_s=reply.retry_after_s,
+    )
 
 
 def read(reply: Reply) -> dict[str, Any] | None:

@@ -1,7 +1,8 @@
 """Requests to one server: a token where one is needed, safe repeats, problems as exceptions.
 
 A GET, and a POST with its ``Idempotency-Key``, may be sent again when the answer was lost or the server is busy; PUT
-and DELETE are not. Source: api.md, "Errors"; reliability.md, F-70.
+and DELETE are not. A server that has answered before and cannot be reached now is taken to be restarting.
+Source: api.md, "Errors"; reliability.md, F-70.
 """
 
 from __future__ import annotations
@@ -28,43 +29,55 @@ Said = Callable[[str], None]
 
 ANSWER_S = 60.0  # without a byte of the answer
 PAUSES_S = (0.1, 0.5)  # before the second and the third try
+LONGER_PAUSES_S = (0.1, 0.5, 1.0, 2.0, 4.0)  # when it is known that there is a server
+RESTING = (502, 503, 504)  # a proxy's word for a server that restarts; Odin's own 503 says when to come back
 LONGEST_RETRY_AFTER_S = 10.0
+UPLOAD_S = 300.0
 JSON = "application/json"
+NONE: Mapping[str, str] = {}
 
 
 class Server:
-    """One server as the commands call it. Answers are the API's JSON; every error is a ClientError.
+    """One server, for any number of threads. Answers are the API's JSON; every error is a ClientError.
 
-    ``sign_in`` is set after the making, because signing in is itself a request; without one requests carry no
-    token. ``warn`` gets sentences for people, ``trace`` one line for each exchange.
+    ``sign_in`` is set after the making, because signing in is itself a request. ``warn`` gets sentences for people,
+    ``trace`` one line for each exchange. A request that is not ``signed`` carries no token; one that is not
+    ``patient`` is sent once.
     """
+
+    sign_in: SignIn
 
     def __init__(self, address: Address, *, warn: Said, trace: Said) -> None:
         self.address = address
-        self.sign_in: SignIn | None = None
-        self._warn = warn
+        self.warn = warn
         self._trace = trace
         self._warned = False
+        self._known = False  # that a server of Odin's is there
 
-    def get(self, path: str, **values: object) -> dict[str, Any]:
-        return self._json(self._request("GET", path + query(values)))
+    def get(self, path: str, *, signed: bool = True, patient: bool = True, **values: object) -> dict[str, Any]:
+        return self._json(self._request("GET", path + query(values), signed=signed, patient=patient))
 
-    def ask(self, path: str, **values: object) -> Reply:
+    def ask(self, path: str, *, signed: bool = True, **values: object) -> Reply:
         """A GET whose answer is no JSON object."""
-        return self._request("GET", path + query(values))
+        return self._request("GET", path + query(values), signed=signed)
 
     def post(self, path: str, body: object = None, **values: object) -> dict[str, Any]:
         raw = None if body is None else json.dumps(body).encode()
         return self._json(self._request("POST", path + query(values), raw, JSON))
 
-    def upload(self, path: str, body: bytes, kind: str, **values: object) -> dict[str, Any]:
-        return self._json(self._request("POST", path + query(values), body, kind, answer_s=300.0))
+    def upload(
+        self, path: str, body: bytes, kind: str, fields: Mapping[str, str] = NONE, **values: object
+    ) -> dict[str, Any]:
+        target = path + query(values)
+        return self._json(self._request("POST", target, body, kind, fields=fields, answer_s=UPLOAD_S))
 
-    def put(self, path: str, body: object) -> dict[str, Any]:
-        return self._json(self._request("PUT", path, json.dumps(body).encode(), JSON))
+    def put(self, path: str, body: object, fields: Mapping[str, str] = NONE) -> dict[str, Any]:
+        return self._json(self._request("PUT", path, json.dumps(body).encode(), JSON, fields=fields))
 
-    def delete(self, path: str, *, answer_s: float = ANSWER_S, **values: object) -> dict[str, Any]:
-        return self._json(self._request("DELETE", path + query(values), answer_s=answer_s))
+    def delete(
+        self, path: str, *, answer_s: float = ANSWER_S, fields: Mapping[str, str] = NONE, **values: object
+    ) -> dict[str, Any]:
+        return self._json(self._request("DELETE", path + query(values), fields=fields, answer_s=answer_s))
 
     def authenticate(self, username: str, password: str) -> str:
         """A new token. Raises NotAllowed for a wrong user or password."""
@@ -87,22 +100,22 @@ class Server:
         checked(self.address, reply)
         return True
 
-    def stream(self, path: str, *, accept: str, fields: Mapping[str, str] | None = None, **values: object) -> Answer:
+    def stream(self, path: str, *, accept: str, fields: Mapping[str, str] = NONE, **values: object) -> Answer:
         """An answer to read as it comes; the caller closes it. Not repeated: followers have patience of their own."""
         target = path + query(values)
-        wanted = {"Accept": accept, **(fields or {})}
-        answer = self._begin(target, wanted)
-        if answer.status == 401 and self.sign_in:
+        wanted = {"Accept": accept, **fields}
+        token = self._token("GET", signed=True)
+        answer = self._begin(target, wanted, token)
+        if answer.status == 401:
             answer.close()
-            self.sign_in.renew(refused=True)
-            answer = self._begin(target, wanted)
+            answer = self._begin(target, wanted, self.sign_in.renew(refused=token))
         if answer.status != 200:
             raise failure(self.address, Reply(answer.status, answer.fields, answer.read()))
         return answer
 
-    def _begin(self, target: str, fields: Mapping[str, str]) -> Answer:
+    def _begin(self, target: str, fields: Mapping[str, str], token: Token | None) -> Answer:
         try:
-            return self._open("GET", target, {**fields, **self._authorization("GET")}, None, ANSWER_S)
+            return self._open("GET", target, {**fields, **self._authorization(token)}, None, ANSWER_S)
         except Broken as error:
             raise Unreachable(f"no proper answer from {self.address.url}: {error}") from error
 
@@ -113,26 +126,31 @@ class Server:
         body: bytes | None = None,
         kind: str = JSON,
         *,
+        fields: Mapping[str, str] = NONE,
         answer_s: float = ANSWER_S,
+        signed: bool = True,
+        patient: bool = True,
     ) -> Reply:
-        fields = {"Accept": JSON}
+        fields = {"Accept": JSON, **fields}
         if body is not None:
             fields["Content-Type"] = kind
         if method == "POST":
             fields["Idempotency-Key"] = os.urandom(16).hex()
-        repeatable = method in ("GET", "POST")
-        fields |= self._authorization(method)
+        repeatable = patient and method in ("GET", "POST")
+        token = self._token(method, signed)
+        fields |= self._authorization(token)
         reply = self._send(method, target, fields, body, repeatable=repeatable, answer_s=answer_s)
-        if reply.status == 401 and self.sign_in:
-            self.sign_in.renew(refused="Authorization" in fields)
-            fields |= self._authorization(method)
+        if reply.status == 401 and signed:
+            fields |= self._authorization(self.sign_in.renew(refused=token))
             reply = self._send(method, target, fields, body, repeatable=repeatable, answer_s=answer_s)
         return checked(self.address, reply)
 
-    def _authorization(self, method: str) -> dict[str, str]:
-        if self.sign_in is None:
-            return {}
-        token = self.sign_in.kept() if method == "GET" else self.sign_in.obtain()
+    def _token(self, method: str, signed: bool) -> Token | None:
+        if not signed:
+            return None
+        return self.sign_in.kept() if method == "GET" else self.sign_in.obtain()
+
+    def _authorization(self, token: Token | None) -> dict[str, str]:
         if token is None:
             return {}
         self._warn_if_readable("token")
@@ -141,7 +159,7 @@ class Server:
     def _warn_if_readable(self, secret: str) -> None:
         if self.address.scheme == "http" and not self.address.loopback and not self._warned:
             self._warned = True
-            self._warn(f"{self.address.url} is not encrypted: others on the way can read your {secret}")
+            self.warn(f"{self.address.url} is not encrypted: others on the way can read your {secret}")
 
     def _send(
         self,
@@ -153,22 +171,40 @@ class Server:
         repeatable: bool,
         answer_s: float = ANSWER_S,
     ) -> Reply:
-        for pause_s in PAUSES_S if repeatable else ():
+        tries = 0
+        while True:
+            pauses_s = (LONGER_PAUSES_S if self._known else PAUSES_S) if repeatable else ()
+            pause_s = pauses_s[tries] if tries < len(pauses_s) else None
+            tries += 1
             try:
                 reply = self._once(method, target, fields, body, answer_s)
-            except Broken:
+            except (Broken, Unreachable) as error:
+                if pause_s is None or not (self._known or isinstance(error, Broken)):
+                    raise self._lost(error, repeatable) from error
                 time.sleep(pause_s)
                 continue
-            wait_s = reply.retry_after_s
-            if wait_s is None or wait_s > LONGEST_RETRY_AFTER_S:
+            if pause_s is None or not self._rested(reply, pause_s):
                 return reply
-            self._warn(f"the server is busy; trying again in {wait_s:.0f} s")
-            time.sleep(wait_s)
-        try:
-            return self._once(method, target, fields, body, answer_s)
-        except Broken as error:
-            unsure = "" if repeatable else "; it may or may not have done what was asked"
-            raise Unreachable(f"no proper answer from {self.address.url}: {error}{unsure}") from error
+
+    def _rested(self, reply: Reply, pause_s: float) -> bool:
+        """Sleep when this answer says that the same request may do later; says whether it did."""
+        wait_s = reply.retry_after_s
+        if wait_s is None:
+            if reply.status not in RESTING:
+                return False
+            time.sleep(pause_s)
+            return True
+        if wait_s > LONGEST_RETRY_AFTER_S:
+            return False
+        self.warn(f"the server is busy; trying again in {wait_s:.0f} s")
+        time.sleep(wait_s)
+        return True
+
+    def _lost(self, error: Exception, repeatable: bool) -> Unreachable:
+        if isinstance(error, Unreachable):
+            return error
+        unsure = "" if repeatable else "; it may or may not have done what was asked"
+        return Unreachable(f"no proper answer from {self.address.url}: {error}{unsure}")
 
     def _once(self, method: str, target: str, fields: Mapping[str, str], body: bytes | None, answer_s: float) -> Reply:
         with self._open(method, target, fields, body, answer_s) as answer:
@@ -177,6 +213,7 @@ class Server:
     def _open(self, method: str, target: str, fields: Mapping[str, str], body: bytes | None, answer_s: float) -> Answer:
         began = time.perf_counter()
         answer = exchange(self.address, method, target, fields, body, timeout_s=answer_s)
+        self._known = self._known or 200 <= answer.status < 300
         took_ms = (time.perf_counter() - began) * 1000
         self._trace(f"{method} {self.address.url}{target}: {answer.status} after {took_ms:.1f} ms")
         return answer

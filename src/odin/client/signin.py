@@ -8,6 +8,7 @@ Source: cli.md.
 from __future__ import annotations
 
 import time
+from _thread import allocate_lock
 from collections.abc import Callable
 
 from odin.client.address import Address
@@ -16,13 +17,16 @@ from odin.client.tokens import Token, TokenFile, TokenStore, Unsafe
 
 Asking = Callable[[str], str | None]  # a prompt -> the password; None when there is nobody to ask
 Authenticate = Callable[[str, str], str]  # user name, password -> token
+REMEDIES = {"ODIN_TOKEN": "unset it, or put one from odin-auth in it"}
 
 
 class SignIn:
     """The signing in of one command at one server.
 
     ``username`` and ``password`` are those given by flag or environment, None otherwise; ``fallback`` is the
-    machine's user. ``given`` is the token of ``ODIN_TOKEN``, ``file`` the one that ``--token`` names.
+    machine's user. ``given`` is the token of ``ODIN_TOKEN``, or what ``source`` calls it; ``file`` the one that
+    ``--token`` names. Without ``keep`` no token is read from this machine or written to it. For any number of
+    threads.
     """
 
     def __init__(
@@ -36,7 +40,9 @@ class SignIn:
         username: str | None = None,
         password: str | None = None,
         given: str | None = None,
+        source: str = "ODIN_TOKEN",
         file: TokenFile | None = None,
+        keep: bool = True,
     ) -> None:
         self._address = address
         self._store = store
@@ -46,12 +52,16 @@ class SignIn:
         self._username = username
         self._password = password
         self._given = given
+        self._source = source
         self._file = file
+        self._keeps = keep
+        self._new: Token | None = None  # of this run: counts before what is kept, which may not be writable
         self._expired = False
+        self._asking = allocate_lock()
 
     def kept(self) -> Token | None:
         """A token that may still work, without asking anybody. Raises NotAllowed for a file that others can read."""
-        token = Token(self._given) if self._given else self._stored()
+        token = Token(self._given) if self._given else self._new or self._stored()
         if token is None:
             return None
         if not self._given and self._somebody_elses(token):
@@ -63,23 +73,34 @@ class SignIn:
 
     def obtain(self) -> Token:
         """A token that may work; asks for the password when none is kept. Raises NotAllowed."""
-        return self.kept() or self.renew()
+        token = self.kept()
+        if token is not None:
+            return token
+        with self._asking:
+            return self.kept() or self._signed_in()
 
-    def renew(self, *, refused: bool = False) -> Token:
+    def renew(self, *, refused: Token | None = None) -> Token:
         """Sign in with a password and keep the new token. Raises NotAllowed when there is none to be had.
 
-        ``refused`` says that the server did not take the token that looked valid.
+        ``refused`` is the token that looked valid and that the server did not take. Of many threads one signs in.
         """
+        with self._asking:
+            if refused is not None and self._new is not None and self._new.text != refused.text:
+                return self._new
+            return self._signed_in(refused=refused is not None)
+
+    def _signed_in(self, *, refused: bool = False) -> Token:
         if self._given:
             state = "has expired" if self._expired else f"is not accepted by {self._address.url}"
-            raise NotAllowed(f"the token in ODIN_TOKEN {state}; unset it, or put one from odin-auth in it")
+            raise NotAllowed(f"the token in {self._source} {state}; {REMEDIES.get(self._source, 'give another one')}")
         password = self._password if self._password is not None else self._ask("odin password: ")
         if password is None:
             raise NotAllowed(self._nobody(refused))
         username = self._username or self._fallback
-        token = Token(self._authenticate(username, password), username)
-        self._keep(token)
-        return token
+        self._new = Token(self._authenticate(username, password), username, fresh=True)
+        if self._keeps:
+            self._keep(self._new)
+        return self._new
 
     def _somebody_elses(self, token: Token) -> bool:
         """``--username`` says who is meant, and the kept token is another user's."""
@@ -93,6 +114,8 @@ class SignIn:
         )
 
     def _stored(self) -> Token | None:
+        if not self._keeps:
+            return None
         if self._file is None:
             return self._store.read(self._address.url, usual=self._address.usual)
         try:

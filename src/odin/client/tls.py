@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import socket
 import ssl
 
@@ -9,9 +10,12 @@ from odin.client.address import Address
 from odin.client.errors import Unreachable
 
 
-def secured(sock: socket.socket, address: Address) -> ssl.SSLSocket:
+def secured(plain: _socket.socket, address: Address) -> ssl.SSLSocket:
     """Raises Unreachable with the certificate's fault in words."""
     context = ssl.create_default_context()
+    timeout_s = plain.gettimeout()
+    sock = socket.socket(fileno=plain.detach())
+    sock.settimeout(timeout_s)
     try:
         return context.wrap_socket(sock, server_hostname=address.host)
     except ssl.SSLCertVerificationError as error:

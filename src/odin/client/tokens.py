@@ -19,16 +19,23 @@ LONGEST = 1 << 20  # bytes of a token file
 
 
 class Token:
-    """A JWT as its holder can read it, unverified. ``expires_at`` and ``issued_at`` are POSIX seconds."""
+    """A JWT as its holder can read it, unverified. ``expires_at`` and ``issued_at`` are POSIX seconds.
 
-    __slots__ = ("expires_at", "issued_at", "text", "username")
+    ``fresh`` says that a password was just given for it.
+    """
 
-    def __init__(self, text: str, username: str = "") -> None:
+    __slots__ = ("expires_at", "fresh", "issued_at", "text", "username")
+
+    def __init__(self, text: str, username: str = "", *, fresh: bool = False) -> None:
         claims = read_claims(text)
         self.text = text
+        self.fresh = fresh
         self.username = username or str(claims.get("sub") or "")
         self.expires_at = moment(claims.get("exp"), float("inf"))
         self.issued_at = moment(claims.get("iat"), 0.0)
+
+    def __repr__(self) -> str:
+        return f"<Token of {self.username}>"
 
     @property
     def ends(self) -> bool:
@@ -102,7 +109,8 @@ class TokenFile:
         return Token(text) if text else None
 
     def write(self, token: Token) -> None:
-        write_private(self.path, token.text + "\n")
+        """Without an end of line: older clients send all that stands in the file."""
+        write_private(self.path, token.text)
 
 
 class TokenStore:

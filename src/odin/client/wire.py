@@ -1,13 +1,14 @@
 """One HTTP/1.1 exchange over a socket: a request out, an answer in, then the connection is closed.
 
-Instead of http.client, whose imports cost more than the rest of a command together (dependencies.md, section 6).
+Instead of http.client, whose imports cost more than the rest of a command together (dependencies.md, section 6), and
+over the C module below ``socket``, whose tables of enums take 4 ms of each start.
 It follows no redirect, reads no proxy variable and no .netrc: a token goes where the caller said and nowhere else
 (reliability.md, A-74). Source of the framing: RFC 9112, sections 4 to 7.
 """
 
 from __future__ import annotations
 
-import socket
+import _socket
 from collections.abc import Iterator, Mapping
 
 from odin.client.address import Address
@@ -67,7 +68,7 @@ class Answer:
 class Connection:
     """A socket and the bytes read ahead of their turn."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: _socket.socket) -> None:
         self.socket = sock
         self.ahead = b""
 
@@ -229,7 +230,7 @@ def connect(address: Address) -> Connection:
         sock = first_open(address)
     except OSError as error:
         raise Unreachable(down(address, error)) from error
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
     if address.scheme == "https":
         from odin.client.tls import secured
 
@@ -237,7 +238,7 @@ def connect(address: Address) -> Connection:
     return Connection(sock)
 
 
-def first_open(address: Address) -> socket.socket:
+def first_open(address: Address) -> _socket.socket:
     """``localhost`` is tried as 127.0.0.1 first, where odin-serve listens, without asking the resolver."""
     if address.host != "localhost":
         return opened(address.host, address.port)
@@ -250,14 +251,29 @@ def first_open(address: Address) -> socket.socket:
             raise error from None
 
 
-def opened(host: str, port: int) -> socket.socket:
-    """As bytes, since for text the socket module would load the tables of international names."""
-    return socket.create_connection((host.encode("ascii"), port), CONNECT_S)  # type: ignore[arg-type]
+def opened(host: str, port: int) -> _socket.socket:
+    """The first address of the host that takes the connection. Raises the error of the last one."""
+    failed = OSError("the name has no address")
+    # As bytes, since for text the tables of international names would be loaded.
+    for family, kind, protocol, _, place in _socket.getaddrinfo(host.encode("ascii"), port, 0, _socket.SOCK_STREAM):
+        sock = _socket.socket(family, kind, protocol)
+        try:
+            sock.settimeout(CONNECT_S)
+            sock.connect(place)
+        except OSError as error:
+            sock.close()
+            failed = error
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise failed
 
 
 def down(address: Address, error: OSError) -> str:
     start = "start it with odin-serve, or name another one with --host or ODIN_URL"
-    if isinstance(error, socket.gaierror):
+    if isinstance(error, _socket.gaierror):
         return f'there is no host "{address.host}" ({address.url}); name the server with --host or ODIN_URL'
     if isinstance(error, ConnectionRefusedError):
         return f"no server answers at {address.url}; {start}"

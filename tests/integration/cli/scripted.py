@@ -6,10 +6,12 @@ import base64
 import http.server
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,10 +98,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         seen = Request(self.command, self.path, {key.lower(): value for key, value in self.headers.items()}, body)
         with self.server.lock:
             self.server.requests.append(seen)
-            script = self.server.scripts.get(f"{self.command} {self.path}", [])
-            answer = (
-                script.pop(0) if len(script) > 1 else script[0] if script else problem(404, "there is no such thing")
-            )
+            answer = self.server.answer(f"{self.command} {self.path}")
         self.close_connection = True
         answer(self)
 
@@ -135,6 +134,19 @@ class Scripted(http.server.ThreadingHTTPServer):
     def on(self, what: str, *answers: Answer) -> None:
         self.scripts[what] = list(answers)
 
+    def answer(self, what: str) -> Answer:
+        """The next one. The data of a task, unless they have a script, are those that the pipeline's has."""
+        script = self.scripts.get(what, [])
+        data = re.fullmatch(r"GET /v1/resources/([^/]+)--([^/]+)/data", what)
+        if script or data is None:
+            return script.pop(0) if len(script) > 1 else script[0] if script else problem(404, "there is no such thing")
+        found = self.answer(f"GET /v1/pipelines/{data[1]}")
+        shown = getattr(found, "content", {}).get("pipeline")
+        if not shown:
+            return found
+        facts = task_data(shown, urllib.parse.unquote(data[2]))
+        return body({"success": True, "jobs": facts}) if facts else problem(404, "there is no such task")
+
     def asked(self, what: str) -> list[Request]:
         return [one for one in self.requests if f"{one.method} {one.path}" == what]
 
@@ -149,7 +161,17 @@ def body(content: Any, status: int = 200, kind: str = "application/json", **fiel
         handler.head(status, kind, Content_Length=str(len(data)), **fields)
         handler.wfile.write(data)
 
+    if status == 200 and isinstance(content, dict):
+        vars(answer)["content"] = content
     return answer
+
+
+def task_data(shown: dict[str, Any], name: str) -> dict[str, Any] | None:
+    """What ``GET /v1/resources/{id}/data`` has of a task, where ``GET /v1/pipelines/{id}`` shows it so."""
+    one = next((one for one in shown["tasks"] if one["id"].endswith(f"--{name}")), None)
+    if one is None:
+        return None
+    return {"label": one["id"], "status": one["status"], "attempts": [{"number": n + 1} for n in range(one["attempt"])]}
 
 
 def problem(status: int, detail: str, *, errors: list[dict[str, Any]] | None = None, **fields: str) -> Answer:

@@ -131,6 +131,15 @@ def test_push_may_name_its_one_file(server: Scripted, signed_in: Shell, tmp_path
     assert two.returncode == 2
 
 
+def test_push_to_no_job_says_how_to_make_one(server: Scripted, signed_in: Shell, tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("x")
+    for flags, query in ((), ""), (("-c",), "?create=true"):
+        server.on(f"POST /v1/jobs/nope/files{query}", problem(404, "no job nope; did you mean hope?"))
+        outcome = signed_in.run("odin-push", *flags, "nope", str(tmp_path / "a"))
+        hint = "" if flags else " (-c makes a new job)"
+        assert (outcome.returncode, outcome.stderr) == (3, f"odin-push: no job nope; did you mean hope?{hint}\n")
+
+
 def test_push_of_what_is_not_there_is_a_usage_error(signed_in: Shell) -> None:
     outcome = signed_in.run("odin-push", "hello", "nowhere.yml")
     assert outcome.returncode == 2
@@ -214,6 +223,8 @@ def test_cleanup_shows_what_was_done(server: Scripted, signed_in: Shell) -> None
     lines = done(signed_in.run("odin-cleanup", "-f", ID)).splitlines()
     assert [line.split() for line in lines] == [["task", "cluster", "files", "database"], [ID, "No", "Yes", "No"]]
     assert signed_in.run("odin-cleanup", "--fs", "--db", ID, "--dry-run").stderr == "nothing was removed: --dry-run\n"
+    server.on(f"DELETE /v1/pipelines/{ID}", body({"cleanups": [row]}))
+    assert signed_in.run("odin-cleanup", ID).stderr == "files and rows are kept; --fs and --db remove them\n"
 
 
 def test_cleanup_that_still_waits_is_a_conflict(server: Scripted, signed_in: Shell) -> None:

@@ -18,13 +18,15 @@ ID = "hello-ab12cd34"
 
 OWN = """
 odin odin.cli odin.cli.entry odin.cli.moments odin.cli.options odin.cli.pipelines odin.cli.screen odin.cli.session
-odin.cli.status odin.cli.table odin.cli.text odin.client odin.client.address odin.client.encoding odin.client.errors
-odin.client.problems odin.client.server odin.client.signin odin.client.tokens odin.client.wire
+odin.cli.status odin.cli.table odin.cli.text odin.client odin.client.address odin.client.calls odin.client.client
+odin.client.cluster odin.client.encoding odin.client.errors odin.client.jobs odin.client.pipeline odin.client.pipelines
+odin.client.problems odin.client.record odin.client.resources odin.client.server odin.client.signin odin.client.tokens
+odin.client.users odin.client.wire
 """
 LIBRARY = """
-__future__ _json _locale _socket argparse array binascii collections collections.abc copyreg enum errno fcntl functools gettext
-itertools json json.decoder json.encoder json.scanner keyword locale math operator re re._casefix re._compiler
-re._constants re._parser reprlib select selectors socket types _collections _functools _operator _sre
+__future__ _json _socket argparse binascii collections collections.abc copyreg enum fcntl functools gettext itertools json
+json.decoder json.encoder json.scanner keyword operator re re._casefix re._compiler re._constants re._parser reprlib
+types _collections _functools _operator _sre
 """
 # Python itself, site, and what a development installation adds to it.
 BEFORE = {

@@ -1,15 +1,13 @@
 from __future__ import annotations
 
-import io
+import time
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from odin.cli.live import View, cut, picture
-from odin.cli.moments import duration, local, posix, span
-from odin.cli.screen import Screen
+from odin.cli.moments import age, duration, local, posix, since, span
 from odin.cli.table import render
 from odin.cli.text import SGR, LogText, clean, clean_log
 
@@ -82,34 +80,47 @@ def test_a_span_runs_up_to_now_until_it_has_ended() -> None:
     assert local(None) == "-"
 
 
+def test_an_age_changes_once_a_second() -> None:
+    began = "2026-11-22T18:20:00Z"
+    shown = [age(began, 1_795_371_600.0 + seconds) for seconds in (-5, 0, 0.9, 1.2, 59.9, 61, 7500)]
+    assert shown == ["0s", "0s", "0s", "1s", "59s", "1m01s", "2h05m"]
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("90s", 910.0),
+        ("10m", 400.0),
+        ("1h", -2600.0),
+        ("1970-01-01T00:10:00Z", 600.0),
+        ("10", None),
+        ("m", None),
+        ("-3m", None),
+        ("yesterday", None),
+        ("2026-13-01", None),
+        ("0001-01-01", None),
+    ],
+)
+def test_a_moment_may_be_so_long_ago_or_itself(text: str, moment: float | None) -> None:
+    found = since(text, 1000.0)
+    assert found == moment or (text == "0001-01-01" and (found is None or found < 0))
+
+
+def test_a_moment_without_a_zone_is_the_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC-2")
+    time.tzset()
+    try:
+        assert since("1970-01-01 02:10", 0.0) == since("1970-01-01T02:10:00", 0.0) == 600.0
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 def test_columns_are_aligned_and_cells_made_safe() -> None:
     lines = render(("name", "n"), [["a", "1"], ["b\n", "1000"]], lambda _name, _cell, padded: padded, right="n")
     assert lines == ["name      n", "a         1", "b\\x0a  1000"]
 
 
-@given(st.text(alphabet="abc"), st.integers(0, 10))
-def test_a_line_is_cut_to_a_width_without_counting_colours(text: str, width: int) -> None:
-    painted = f"\x1b[31m{text}\x1b[0m"
-    assert SGR.sub("", cut(painted, width)) == (text if len(painted) <= width else text[:width])
-    assert "\x1b[0m" in cut(painted, width)
-
-
-def test_a_view_tells_what_is_new() -> None:
-    view = View()
-    first = {"id": "p--a", "name": "a", "status": "executing", "attempt": 1}
-    assert view.take("pipeline", {"id": "p", "outcome": None, "tasks": [first]}) == [first]
-    assert view.take("task", {**first, "exitCode": None}) == []
-    second = {**first, "attempt": 2}
-    assert view.take("task", second) == [second]
-    assert view.whole() == {"id": "p", "outcome": None, "tasks": [second]}
-
-
-def test_the_picture_is_never_taller_than_its_room() -> None:
-    view = View()
-    tasks = [{"id": f"p--{n}", "name": str(n), "status": "failed"} for n in range(50)]
-    view.take(
-        "end", {"id": "p", "job": "j", "outcome": "failed", "errorMessage": "x", "warnings": ["y"], "tasks": tasks}
-    )
-    screen = Screen(stream=io.StringIO())
-    for room in (3, 8, 20, 60):
-        assert len(picture(screen, view, room)) <= room
+def test_columns_are_aligned_also_beside_wide_letters() -> None:
+    lines = render(("name", "n"), [["日本", "1"], ["e\u0301", "2"]], lambda _name, _cell, padded: padded)
+    assert lines == ["name  n", "日本  1", "e\u0301     2"]
