@@ -53,6 +53,10 @@ class Client:
         if b'"outcome":"succeeded"' not in last:
             raise RuntimeError(f"the stream of {pipeline} ended without success: {last[:300]!r}")
 
+    def get(self, path: str) -> bytes:
+        """An answer's body, whatever it says."""
+        return self._send("GET", path, None).read()
+
     def pieces(self, path: str) -> Iterator[bytes]:
         """The body of an answer as it comes."""
         answer = self._send("GET", path, None)

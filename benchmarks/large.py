@@ -1,4 +1,4 @@
-"""What takes minutes: W5, W6, W7 and W10; each starts what it needs. W11 needs a cluster and is not here yet."""
+"""What takes minutes: W5, W6, W7, W10, and what many clients cost; each starts what it needs. W11 needs a cluster and is not here yet."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import shapes
+from crowds import crowds
 from floors import Build
+from load import load
 from logs import logs
 from server import SLOTS, Server
 from storm import reads, storm
+from streams import streams
 from table import Row, Target
 from workloads import Bench
 
@@ -60,4 +63,12 @@ def alone(word: str, count: int, folder: Path) -> dict[str, float]:
     return found
 
 
-LARGE: dict[str, Callable[[Path], Iterator[Row]]] = {"W5": engine, "W6": storm, "W7": reads, "W10": logs}
+LARGE: dict[str, Callable[[Path], Iterator[Row]]] = {
+    "W5": engine,
+    "W6": storm,
+    "W7": reads,
+    "W10": logs,
+    "STREAMS": streams,
+    "CROWDS": crowds,
+    "LOAD": load,
+}

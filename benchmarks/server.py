@@ -26,9 +26,13 @@ ENDED_WITHIN_S = 20.0
 class Server:
     """Usable as a context manager, and again after it: a second start finds the data of the first."""
 
-    def __init__(self, folder: Path) -> None:
-        """``folder`` should lie on an ordinary disk: database, logs and journal are written as users have them."""
+    def __init__(self, folder: Path, **settings: str) -> None:
+        """``folder`` should lie on an ordinary disk: database, logs and journal are written as users have them.
+
+        ``settings`` are further ones, by their names in the environment.
+        """
         self.folder = folder
+        self._settings = settings
         self.data = folder / "data"
         self._password = secrets.token_urlsafe(16)
         (folder / "home").mkdir(parents=True)
@@ -83,6 +87,7 @@ class Server:
             "ODIN_ROOT_USER": USER,
             "ODIN_URL": f"http://127.0.0.1:{self.port}",
             "ODIN_USERNAME": USER,
+            **self._settings,
         }
 
     def client(self) -> Client:
