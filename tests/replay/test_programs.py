@@ -70,7 +70,7 @@ def test_a_job_is_made_pushed_run_looked_at_and_removed(shell: Shell, tmp_path: 
     assert shown.startswith(f"{pipeline} --> cyan ")
     assert f"task = {pipeline}--count" in shown and "status = executed" in shown and "image = None" in shown
     assert shell("logs", f"{pipeline}--count").out == "one\ntwo\n"
-    assert shell("logs", pipeline).out == f"==== {pipeline}--count\none\ntwo\n"
+    assert shell("logs", pipeline).out == f"==> {pipeline}--count <==\none\ntwo\n"
     assert shell("data", f"{pipeline}--count").json["jobs"]["command"] == "cat"
     assert shell("events", f"{pipeline}--count").out.count("\n") > 2
     removed = shell("cleanup", pipeline, "yes", "yes").out

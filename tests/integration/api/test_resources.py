@@ -122,8 +122,26 @@ def test_a_task_that_wrote_nothing_has_an_empty_log(client, pipeline):
     assert client.get(f"/v1/resources/{pipeline}--fetch/logs?follow=true").text == ""
 
 
-def test_a_pipeline_has_no_log_but_its_tasks_are_named(client, pipeline):
-    answer = client.get(f"/v1/resources/{pipeline}/logs")
+def test_the_logs_of_a_pipeline_are_those_of_its_tasks_each_under_its_id(client, house, pipeline):
+    house.write_log(f"{pipeline}--fetch", b"one\ntwo")
+    house.write_log(f"{pipeline}--train", b"three\nfour\n")
+    route = f"/v1/resources/{pipeline}/logs"
+    heads = [f"==> {pipeline}--{name} <==\n" for name in ("fetch", "train")]
+    assert client.get(route).json() == {"logs": f"{heads[0]}one\ntwo\n\n{heads[1]}three\nfour\n"}
+    assert client.get(route, params={"lines": 1}).json() == {"logs": f"{heads[0]}two\n\n{heads[1]}four\n"}
+
+
+def test_a83_the_logs_of_a_pipeline_have_ten_mebibytes_together(client, house, pipeline):
+    for name in ("fetch", "train"):
+        house.write_log(f"{pipeline}--{name}", b"x" * 1023 + b"\n" + b"y" * 1023 + b"\n" * (10 << 20))
+    text = client.get(f"/v1/resources/{pipeline}/logs").json()["logs"]
+    assert 10 << 20 <= len(text) < (10 << 20) + 1000
+    assert text.count("bytes before this are left out]") == 2
+
+
+@pytest.mark.parametrize("params", [{"follow": "true"}, {"offset": 1}, {"attempt": 1}])
+def test_a_pipeline_has_no_log_of_its_own_but_its_tasks_are_named(client, pipeline, params):
+    answer = client.get(f"/v1/resources/{pipeline}/logs", params=params)
     assert answer.status_code == 404
     assert f"{pipeline}--fetch" in answer.json()["detail"]
 

@@ -152,7 +152,7 @@ def events(server, resource):
 
 
 def logs(server, resource):
-    """Of a pipeline, which has no log, those of its tasks."""
+    """Of a pipeline those of its tasks, one by one where the server has none for the whole."""
     try:
         print(server.get(f"/v1/resources/{resource}/logs")["logs"], end="")
     except KeyError:

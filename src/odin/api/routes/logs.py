@@ -18,10 +18,11 @@ from odin.api.services import Context, Ctx
 from odin.api.streams import TEXT, Stream
 from odin.model.errors import NotFound
 from odin.model.ids import AttemptId, TaskId, attempt_id, split_resource
-from odin.store.queries import Progress
+from odin.store.queries import PipelineView, Progress
 
 MOST_LINES = 1_000_000_000
 LARGEST_OFFSET = 2**53
+MOST_TASKS = 500  # of a pipeline in one answer
 routes = router()
 
 
@@ -36,10 +37,15 @@ async def logs(
     attempt: Annotated[int | None, Query(ge=1, le=10_000)] = None,
     follow: bool = False,
 ) -> Response:
-    """What a task wrote; with ``follow``, or asked for as ``text/plain``, as it comes."""
+    """What a task wrote, or each task of a pipeline; with ``follow``, or asked for as ``text/plain``, as it comes.
+
+    Of a pipeline only ``lines`` can be asked for.
+    """
     del container  # a local task is one process; clients name containers for clusters
-    task, number = await logged(resource, attempt, odin)
     live = follow or "text/plain" in request.headers.get("accept", "")
+    if is_pipeline(resource) and not live and offset is None and attempt is None:
+        return await _of_each(await view_of(resource, odin), lines, odin)
+    task, number = await logged(resource, attempt, odin)
     if live:
         follower = odin.tails.follow(task.id, number, lines=lines, offset=offset)
         return Stream(follower.pieces(), odin, media_type=TEXT)
@@ -50,7 +56,7 @@ async def logged(resource: str, attempt: int | None, odin: Context) -> tuple[Pro
     """Whose log is meant, and of which attempt if one is named; raises NotFound with the nearest names."""
     if is_pipeline(resource):
         view = await view_of(resource, odin)
-        raise NotFound("a pipeline has no log, its tasks have", near=[one.id for one in view.tasks[:3]])
+        raise NotFound("a pipeline has no log of its own, its tasks have", near=[one.id for one in view.tasks[:3]])
     task = await odin.tails.find(resource)
     if task is None:
         await task_of(resource, odin)  # says what there is
@@ -73,6 +79,29 @@ async def _once(name: AttemptId, lines: int | None, offset: int | None, odin: Co
         return answer({"logs": "", "offset": 0, "size": 0})
     text = await run_sync(logtails.shown, part) if lines is None else part.data.decode(errors="replace")
     return await run_sync(answer, {"logs": text, "offset": part.offset, "size": part.size})
+
+
+async def _of_each(view: PipelineView, lines: int | None, odin: Context) -> Response:
+    """The newest attempts of the tasks that have begun, in the file's order, each under its id; 10 MiB in all."""
+    begun = [task for task in view.tasks if task.attempt]
+    shown = begun[-MOST_TASKS:]
+    texts = [f"[odin: {len(begun) - len(shown)} tasks before these are left out]\n"] if len(shown) < len(begun) else []
+    for task in shown:
+        name = attempt_id(TaskId(task.id), task.attempt)
+        texts.append(f"==> {task.id} <==\n{await _text(name, lines, logtails.MOST // len(shown), odin)}")
+    return await run_sync(answer, {"logs": "\n".join(texts)})
+
+
+async def _text(name: AttemptId, lines: int | None, most: int, odin: Context) -> str:
+    """Up to its end, which is a line's; empty if nothing was written."""
+    try:
+        if lines is None:
+            text = logtails.shown(await logtails.read_last(odin.services.logs, name, most))
+        else:
+            text = (await logtails.read_lines(odin.services.logs, name, lines, most)).data.decode(errors="replace")
+    except NotFound:
+        return ""
+    return text if text.endswith("\n") or not text else text + "\n"
 
 
 async def _part(name: AttemptId, lines: int | None, offset: int | None, odin: Context) -> logtails.Part:
