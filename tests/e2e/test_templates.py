@@ -17,6 +17,9 @@ def test_the_sweep_example_is_rendered_with_what_the_command_says(odin):
     assert (done["outcome"], done["context"]) == ("succeeded", {"lr": "0.01, 0.3", "epochs": "40"})
     assert [one["name"] for one in done["tasks"]] == ["train-1", "train-2", "choose"]
     assert odin.command("odin-logs", f"{done['id']}--choose").out.endswith("best: lr 0.3\n")
+    again = odin.api().post("/v1/pipelines", {"pipeline": {"job": "sweep"}, "context": {"lr": [0.01, 0.3]}})["pipeline"]
+    assert odin.command("odin-status", again["id"], "--watch", "--json").out.count('"event": "end"') == 1
+    assert odin.command("odin-logs", f"{again['id']}--choose").out.endswith("best: lr 0.3\n")
     files = odin.api().get(f"/v1/pipelines/{done['id']}/files")["files"]
     assert [file["name"] for file in files] == ["main.yml", "train.json"]
     assert '"epochs": 40' in odin.api().ask("GET", f"/v1/pipelines/{done['id']}/files/train.json").body.decode()
@@ -25,7 +28,7 @@ def test_the_sweep_example_is_rendered_with_what_the_command_says(odin):
 def test_a_name_that_is_missing_is_told_with_the_option_that_gives_it(odin):
     odin.command("odin-push", "-c", "missing", str(SWEEP))
     said = odin.command("odin-run", "missing", "--x:lrr", "1", code=8).err
-    assert "missing/main.yml.jinja2:6: lr is not in the context; add --x:lr VALUE, or did you mean lrr?" in said
+    assert "missing/main.yml.jinja2:8: lr is not in the context; add --x:lr VALUE, or did you mean lrr?" in said
     assert odin.command("odin-show", "missing", "main.yml.jinja2").out == (SWEEP / "main.yml.jinja2").read_text()
 
 

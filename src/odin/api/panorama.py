@@ -175,9 +175,15 @@ class Panorama:
         if view is None:
             view = self._view = View(self._overview, self._feed)
         view.watchers += 1
+        now = asyncio.get_running_loop().time
+        said_at = now()
         try:
             async for news in view.follow(since):
-                if chosen := _chosen(news, job, user):
+                chosen = _chosen(news, job, user)
+                if chosen is None and now() >= said_at + channels.BEAT_S:  # all that moves is others'
+                    chosen = BEAT
+                if chosen is not None:
+                    said_at = now()
                     yield chosen
         finally:
             view.watchers -= 1

@@ -2,7 +2,8 @@
 
 uvicorn has none of them: a client may hold a connection with half a header for ever. This subclass of its parser
 protocol adds: 10 s and 32 KiB for a head, 2,000 connections, 64 for each address that is not loopback, 60 s for a
-reader that takes less than 1 kB/s, probes for peers that vanished, and an end for bodies that nobody reads.
+reader that takes less than 1 kB/s, 128 MiB for what waits for all readers, probes for peers that vanished, and an end
+for bodies that nobody reads.
 Source: reliability.md, F-72, F-73, A-80.
 """
 
@@ -31,6 +32,7 @@ BLOCKED_S = 60.0
 PING_S = 20.0
 VANISHED_S = 40.0
 UNSENT = 128 << 10  # bytes of a slow reader that the kernel may hold and has not sent: what is newer is better
+UNTAKEN = 128 << 20  # bytes that wait here for all readers together; what else is said is small
 LINGER_S = 2.0
 PER_ADDRESS = 64
 
@@ -45,8 +47,10 @@ class Doors:
     blocked_s: float = BLOCKED_S
     ping_s: float = PING_S
     vanished_s: float = VANISHED_S
+    untaken: int = UNTAKEN
     open: int = 0
     by_address: Counter[str] = field(default_factory=Counter)
+    behind: dict[asyncio.Transport, None] = field(default_factory=dict)  # those that do not keep up, in this order
 
     def enter(self, address: str) -> bool:
         """Whether one more connection from there may stay; ``leave`` follows in either case."""
@@ -63,6 +67,21 @@ class Doors:
         self.by_address[place] -= 1
         if not self.by_address[place]:
             del self.by_address[place]
+
+    def fall_behind(self, transport: asyncio.Transport) -> None:
+        """A connection does not take what is written. If too much waits, those that stand longest are cut off."""
+        self.behind.setdefault(transport)
+        waiting = sum(each.get_write_buffer_size() for each in self.behind)
+        for each in [*self.behind]:
+            if waiting <= self.untaken:
+                return
+            waiting -= each.get_write_buffer_size()
+            del self.behind[each]
+            each.abort()
+
+    def catch_up(self, transport: asyncio.Transport) -> None:
+        """It has taken enough, or is gone."""
+        self.behind.pop(transport, None)
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -102,6 +121,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self.doors.leave(self._address)
+        self.doors.catch_up(self.transport)
         self._cancel_timers()
 
     def data_received(self, data: bytes) -> None:
@@ -169,11 +189,13 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
+        self.doors.fall_behind(self.transport)
         if self._blocked_timer is None:
             self._watch_reader()
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        self.doors.catch_up(self.transport)
         if self._blocked_timer is not None:
             self._blocked_timer.cancel()
             self._blocked_timer = None

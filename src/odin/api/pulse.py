@@ -29,12 +29,20 @@ class Pulse:
         self._held = ExitStack()
         self._watcher = self._held.enter_context(feed.watch(pipeline))
         self._seen: dict[int, Progress] = {}
+        self._seen_of: frozenset[int] = frozenset()  # whom the last reading was for
+        self._told = 0  # how many readings were
         self._crowd = Crowd()
         self._reader = asyncio.get_running_loop().create_task(self._read_on())
 
     async def first(self, idx: int) -> Progress | None:
-        """How far a task is now; one that is wanted already."""
-        return (await run_sync(self._queries.progress, self.pipeline, [idx])).get(idx)
+        """How far a task is now; one that is wanted already. All that comes after it is told by ``next``."""
+        while True:
+            told = self._told
+            found = (await run_sync(self._queries.progress, self.pipeline, [idx])).get(idx)
+            if told == self._told:
+                return found
+            if idx in self._seen_of:  # told while this was read, so to others only
+                return self._seen.get(idx)
 
     async def surely(self, idx: int) -> Progress | None:
         """The same, even if the store has to be waited for."""
@@ -46,8 +54,10 @@ class Pulse:
 
     async def next(self, idx: int) -> Progress | None:
         """The same after the next move."""
-        await self._crowd.moved()
-        return self._seen.get(idx)
+        while True:
+            await self._crowd.moved()
+            if idx in self._seen_of:
+                return self._seen.get(idx)
 
     def close(self) -> None:
         self._held.close()
@@ -56,12 +66,14 @@ class Pulse:
     async def _read_on(self) -> None:
         while True:
             await self._watcher.changed()
+            wanted = frozenset(self.wanted)
             try:
-                self._seen = await run_sync(self._queries.progress, self.pipeline, [*self.wanted])
+                seen = await run_sync(self._queries.progress, self.pipeline, [*wanted])
             except OdinError as error:
                 log.warning("%s cannot be read for those who follow its logs: %s", self.pipeline, error)
                 await asyncio.sleep(RETRY_S)
                 self._watcher.again()
                 continue
+            self._seen, self._seen_of, self._told = seen, wanted, self._told + 1
             await self._crowd.tell(moved=True)
             await asyncio.sleep(GAP_S)

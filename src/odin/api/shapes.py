@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from odin.api.answers import moment
 from odin.model.admission import DEFAULT_CPU_M
 from odin.model.ids import TaskId, attempt_id
-from odin.model.states import TaskStatus
+from odin.model.states import PipelineStatus, TaskStatus
 
 if TYPE_CHECKING:
     from odin.store.queries import AttemptView, EventRow, PipelineView, TaskView
@@ -35,7 +35,7 @@ def pipeline(view: PipelineView) -> Shape:
         "rerunOf": view.rerun_of,
         "submitTime": moment(view.submitted_at),
         "completionTime": moment(view.completed_at),
-        "tasks": [task(one) for one in view.tasks],
+        "tasks": [task(one, built=is_built(view)) for one in view.tasks],
     }
 
 
@@ -46,7 +46,8 @@ def glance(view: PipelineView, counts: Mapping[str, int]) -> Shape:
     return shape | {"taskCounts": dict(counts), "position": view.seq}
 
 
-def task(view: TaskView) -> Shape:
+def task(view: TaskView, *, built: bool = True) -> Shape:
+    """``built``: whether its pipeline has its folder, so that tasks may start."""
     return {
         "id": view.id,
         "task": view.id,
@@ -56,7 +57,7 @@ def task(view: TaskView) -> Shape:
         "resourceType": view.spec.resource_type,
         "resourceId": resource_id(view),
         "status": view.status,
-        "reason": reason(view),
+        "reason": reason(view, built=built),
         "attempt": view.attempt,
         "exitCode": view.exit_code,
         "depends": list(view.spec.depends),
@@ -66,9 +67,13 @@ def task(view: TaskView) -> Shape:
     }
 
 
-def reason(view: TaskView) -> str | None:
+def is_built(view: PipelineView) -> bool:
+    return view.status != PipelineStatus.BUILDING
+
+
+def reason(view: TaskView, *, built: bool) -> str | None:
     """Why it failed, was skipped or waits; one that could start and has not had its turn waits for room."""
-    if view.reason is None and view.status == TaskStatus.QUEUED and not view.attempt:
+    if built and view.reason is None and view.status == TaskStatus.QUEUED and not view.attempt:
         return f"waits for {room(view.spec.cpu_m, view.spec.num_gpus)}"
     return view.reason
 
@@ -140,7 +145,7 @@ def task_data(parent: PipelineView, view: TaskView, attempts: Sequence[AttemptVi
         "completion_time": moment(view.completed_at),
         "attempts": [attempt(view, one) for one in attempts],
         "status": view.status,
-        "reason": reason(view),
+        "reason": reason(view, built=is_built(parent)),
         "exit_code": view.exit_code,
         "start_time": moment(view.started_at),
     }

@@ -9,6 +9,8 @@ from __future__ import annotations
 from html import escape as quoted
 from itertools import islice
 
+from odin.client.plain import context
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -50,7 +52,8 @@ def pipeline(of: Pipeline) -> str:
     """The pipeline's state over its tasks."""
     tasks = of.tasks
     lines = [badge(of.outcome or of.status), Markup(f" <b>{text(of.id)}</b>"), of.job and f" of {of.job}"]
-    said = "".join(f"<div>{text(note)}</div>" for note in (of.error_message, *(of.warnings or ())) if note)
+    notes = (context(of), of.error_message, *(of.warnings or ()))
+    said = "".join(f"<div>{text(note)}</div>" for note in notes if note)
     rest = f"<div>and {len(tasks) - MOST_TASKS} more tasks</div>" if len(tasks) > MOST_TASKS else ""
     return f"<div>{''.join(map(text, lines))}</div>{said}{tasks_table(tasks[:MOST_TASKS])}{rest}"
 

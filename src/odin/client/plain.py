@@ -6,6 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from odin.client.pipeline import Pipeline
 
+LONGEST = 200  # characters of a context
 HEAD = ("task", "status", "attempt", "exit", "reason")
 
 
@@ -25,8 +26,14 @@ def pipeline(of: Pipeline) -> str:
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
     state = of.outcome or of.status.lower()
-    said = [of.error_message, *(of.warnings or ())]
+    said = [context(of), of.error_message, *(of.warnings or ())]
     return "\n".join([f"{safe(of.id)}  {safe(state)}", *(f"  {safe(text)}" for text in said if text), *lines])
+
+
+def context(of: Pipeline) -> str:
+    """What it was launched with, as one line; empty if with nothing. Long ones are cut."""
+    values = ", ".join(f"{name}={value}" for name, value in (of.context or {}).items())
+    return f"with {values[:LONGEST] + '…' * (len(values) > LONGEST)}" if values else ""
 
 
 def safe(text: str) -> str:

@@ -27,7 +27,7 @@ class Reply:
     def retry_after_s(self) -> float | None:
         """How long a busy server asks to wait; None when it is not busy or does not say."""
         after = self.fields.get("retry-after", "")
-        return float(after) if self.status in (429, 503) and after.isdigit() else None
+        return float(after) if self.status in (429, 503) and after.isascii() and after.isdigit() else None
 
 
 def failure(address: Address, reply: Reply) -> ClientError:

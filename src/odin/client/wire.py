@@ -17,6 +17,8 @@ from odin.client.errors import Unreachable
 CONNECT_S = 10.0
 LONGEST_HEAD = 65_536  # bytes of status line and header fields
 PIECE = 65_536
+HEX = b"0123456789abcdefABCDEF"
+LONGEST_SIZE = 16  # digits of a chunk's size
 
 
 class Broken(ConnectionError):
@@ -62,7 +64,7 @@ class Answer:
         if self.fields.get("transfer-encoding", "").lower() == "chunked":
             return Chunks(self._connection)
         length = self.fields.get("content-length", "")
-        return Plain(self._connection, int(length) if length.isdigit() else None)
+        return Plain(self._connection, int(length) if length.isascii() and length.isdigit() else None)
 
 
 class Connection:
@@ -171,10 +173,10 @@ class Chunks:
 
     def _begin(self) -> None:
         line, _, self._buffer = self._buffer.partition(b"\r\n")
-        try:
-            size = int(line.partition(b";")[0], 16)
-        except ValueError:
-            raise Broken("the answer's chunks make no sense") from None
+        digits = line.partition(b";")[0].strip()
+        if not digits or len(digits) > LONGEST_SIZE or digits.strip(HEX):  # int() would take a sign, too
+            raise Broken("the answer's chunks make no sense")
+        size = int(digits, 16)
         self._ended = size == 0
         self._left = size + 2
 

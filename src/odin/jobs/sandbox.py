@@ -36,6 +36,7 @@ SUFFIX = ".jinja2"
 CPU_S = 2
 MEMORY = 256 * 1024 * 1024
 OUTPUT = 1024 * 1024
+LONGEST_TEXT = 500  # characters of what is said of a problem: it may quote a value of any size
 
 # Allowed by name, so that what a newer Jinja brings is refused until somebody has looked at it. Left out: what gives
 # attributes by name, chance (the same context must give the same files), and markup for web pages.
@@ -190,7 +191,7 @@ def problem(error: BaseException, name: str, templates: Mapping[str, str]) -> Pr
     """What went wrong, and where: the innermost line of a template that was on the way."""
     file, line = place(error, name, templates)
     said = error.message if isinstance(error, TemplateError) else f"{type(error).__name__}: {error}"
-    found: Problem = {"file": file, "line": line, "kind": kind(error), "text": said}
+    found: Problem = {"file": file, "line": line, "kind": kind(error), "text": (said or "")[:LONGEST_TEXT]}
     if isinstance(error, Unknown):
         found |= {"name": error.name, "known": error.known}
     return found

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import random
 from contextlib import aclosing
+from itertools import pairwise
 
 import pytest
 
@@ -156,6 +158,41 @@ def test_from_every_position_of_a_finished_pipeline_the_rest_follows(server, cou
     for row, found in zip(reversed(history), run(server, follow_from_each()), strict=True):
         assert sorted(last[idx] for idx in last if last[idx] > row.seq) == [one.position for one in found[:-1]]
         assert found[-1].event == "end"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_readers_do_each_has_what_the_event_table_has_once(server, counting, monkeypatch, seed):
+    """Within a connection and over all that follow, positions rise; each is that of a row of the task it shows."""
+    chance = random.Random(seed)
+    for name, value in (("REACH", 5), ("FAR", chance.choice((10, 1000))), ("SNAPSHOT_GAP_S", 0.01)):
+        monkeypatch.setattr(channels, name, value)
+    for name in ("RING_BYTES", "RING_BYTES_LEAST"):
+        monkeypatch.setattr(channels, name, chance.choice((1, 4096, 256 << 10)))
+    pipeline = chain(server, 20)
+
+    async def watch(chance):
+        found, position = [], None
+        while not found or found[-1].event != "end":
+            count = chance.choice((1, 3, 10, None))
+            part = await read(counting.hub, pipeline, position, count=count, slow_s=chance.choice((0, 0.001, 0.02)))
+            told = [position or 0, *(frame.position for frame in part if frame.event != "end")]
+            assert all(before < after for before, after in pairwise(told)), told
+            found += part
+            position = found[-1].position if chance.random() < 0.9 or found[-1].event == "end" else position
+            await asyncio.sleep(chance.choice((0, 0.01, 0.1)))
+        return found
+
+    watching = [asyncio.run_coroutine_threadsafe(watch(random.Random(chance.random())), server.loop) for _ in range(20)]
+    for task in TASKS[:20]:
+        finish(server, f"{pipeline}--{task}")
+    histories = [each.result(DEADLINE_S) for each in watching]
+    rows = server.house.queries.events(pipeline)
+    of_task = {(row.seq, row.idx) for row in rows}
+    for *told, end in histories:
+        assert end.position == rows[-1].seq
+        assert states(told) == dict.fromkeys(TASKS[:20], "executed"), "the end repeats it, and adds nothing"
+        shown = [(frame.position, json.loads(frame.data)["name"]) for frame in told if frame.event == "task"]
+        assert {(position, TASKS.index(name)) for position, name in shown} <= of_task
 
 
 def test_a_reader_whose_store_is_away_goes_on_when_it_is_back(server, counting, monkeypatch, caplog):

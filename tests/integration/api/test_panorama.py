@@ -1,6 +1,8 @@
 """``GET /v1/stream``: every pipeline as it moves, from the first look on and after any gap."""
 
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -138,6 +140,24 @@ def test_the_stream_of_all_is_kept_alive_and_its_reader_ends_with_the_last_clien
     follower.close()
     until(lambda: server.house.odin.panorama._view is None)
     assert server.house.services.feed._lookouts == set()
+
+
+def test_f73_who_watches_one_job_is_told_of_life_while_only_others_move(server, follow, monkeypatch):
+    monkeypatch.setattr("odin.api.channels.BEAT_S", 0.3)
+    follower = follow(server, f"{STREAM}?user=vera").read_until(lambda one: "ready" in kinds(one))
+    begun = len(follower.text)
+    moving = threading.Event()
+
+    def keep_moving():
+        while not moving.wait(0.05):
+            launch(server)
+
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(keep_moving)
+        follower.read_until(lambda one: one.text.count("\n: ", begun) >= 2)
+        moving.set()
+        done.result()
+    assert kinds(follower) == ["ready"]
 
 
 def test_f07_the_stream_of_all_ends_with_a_hint_when_the_server_stops(listening, follow):

@@ -395,6 +395,21 @@ def test_f72_whoever_reads_slowly_but_reads_is_served_on(listening, monkeypatch)
         assert base(server) == (1, 1)
 
 
+def test_a81_what_waits_for_all_sockets_together_is_bounded(listening):
+    server = listening(doors={"untaken": 4_000_000})
+    server.house.push("one", "fetch", **{f"{number}.txt": b"line\n" * 180_000 for number in range(3)})
+    with contextlib.ExitStack() as stack:
+        for _ in range(10):
+            stack.enter_context(raw(server, name="vera", receive_buffer=4096)).ask("SHOW", "one")
+        until(lambda: server.doors.open == 1)
+        with raw(server, name="vera") as reading:
+            reading.ask("SHOW", "one")
+            (_, said), closed = reading.read_to_end()
+        assert len(json.loads(said)["response"]) == 4
+        assert closed[0] == 8
+    until(lambda: base(server) == (0, 0))
+
+
 def test_f72_the_server_stops_without_waiting_for_who_does_not_read(listening, monkeypatch):
     server = listening(**RUNNING)
     server.house.push("one", "fetch", "train")

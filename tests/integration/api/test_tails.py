@@ -2,12 +2,14 @@
 
 import asyncio
 import os
+import threading
 from contextlib import aclosing
 from types import SimpleNamespace
 
 import pytest
 
 from odin.api import tail as module
+from odin.api.pulse import Pulse
 from odin.api.tail import Tail
 from odin.api.tails import Tails
 from odin.engine.feed import Feed
@@ -161,6 +163,64 @@ async def test_a_log_is_waited_for_when_its_attempt_has_not_written_yet(house, l
     await asyncio.sleep(0.05)
     house.end()
     assert await following == b"at last\n"
+
+
+@pytest.fixture
+async def slow_store():
+    """A pulse over a store in which a test holds one reading back; ``moves`` is what the store says of each task."""
+    store = SimpleNamespace(moves=1, held=threading.Event(), holds=lambda _: False)
+
+    class Queries:
+        def progress(self, pipeline, wanted):
+            found = {idx: store.moves for idx in wanted}
+            if store.holds([*wanted]):
+                store.holds = lambda _: False
+                assert store.held.wait(DEADLINE_S)
+            return found
+
+    feed = Feed()
+    feed.attach(asyncio.get_running_loop())
+    store.publish = lambda: feed.publish({"test-abcd1234": store.moves})
+    store.pulse = Pulse("test-abcd1234", Queries(), feed)
+    yield store
+    store.held.set()
+    store.pulse.close()
+
+
+async def test_a_move_that_is_told_while_somebody_still_reads_is_not_lost(slow_store):
+    pulse = slow_store.pulse
+    pulse.wanted[0] += 1
+    slow_store.holds = lambda _: True
+    first = asyncio.create_task(pulse.first(0))
+    while slow_store.holds([0]):
+        await asyncio.sleep(0.001)
+    slow_store.moves = 2
+    slow_store.publish()
+    while not pulse._told:
+        await asyncio.sleep(0.001)
+    slow_store.held.set()
+    async with asyncio.timeout(DEADLINE_S):
+        assert await first == 2
+
+
+async def test_a_task_that_a_reading_was_not_for_is_not_taken_for_gone(slow_store):
+    pulse = slow_store.pulse
+    pulse.wanted[1] += 1
+    slow_store.holds = lambda wanted: wanted == [1]
+    slow_store.publish()
+    while slow_store.holds([1]):
+        await asyncio.sleep(0.001)
+    pulse.wanted[7] += 1
+    assert await pulse.first(7) == 1
+    following = asyncio.create_task(pulse.next(7))
+    await asyncio.sleep(0)
+    slow_store.held.set()
+    while not pulse._told:
+        await asyncio.sleep(0.001)
+    slow_store.moves = 2
+    slow_store.publish()
+    async with asyncio.timeout(DEADLINE_S):
+        assert await following == 2
 
 
 async def test_an_attempt_that_ended_without_a_log_has_an_empty_one(house, log):

@@ -53,7 +53,7 @@ def poisoned(value: Any) -> Any:
 
 @pytest.fixture
 def odin(server: Scripted) -> Scripted:
-    hostile = poisoned(pipeline("failed", id=ID, errorMessage="x", warnings=["x"]))
+    hostile = poisoned(pipeline("failed", id=ID, errorMessage="x", warnings=["x"], context={"x": "y"}))
     server.on(f"GET /v1/pipelines/{ID}", body({"pipeline": hostile}))
     server.on("GET /v1/pipelines?limit=100", body({"pipelines": [hostile] * 30}))
     server.on(
@@ -96,6 +96,15 @@ def test_a_pipeline_shows_its_tasks_and_their_states(server: Scripted, client: C
     assert "train failed" in texts
     rows = texts[texts.index("reason") + 1 :]
     assert rows == ["fetch", "executed", "1", "0", "train", "failed", "1", "2", "exit code 2"]
+
+
+def test_a_pipeline_shows_what_it_was_launched_with(server: Scripted, client: Client) -> None:
+    held = pipeline("succeeded", context={"lr": 0.1, "note": "\x1b[2J", "long": "x" * 999})
+    server.on(f"GET /v1/pipelines/{ID}", body({"pipeline": held}))
+    line = str(client.pipeline(ID)).splitlines()[1]
+    assert line.startswith("  with lr=0.1, note=\\x1b[2J, long=xxx")
+    assert line.endswith("x…")
+    assert any(text.startswith("with lr=0.1") for text in Page(client.pipeline(ID)._repr_html_()).texts)
 
 
 def test_states_are_legible_on_any_background(server: Scripted, client: Client) -> None:

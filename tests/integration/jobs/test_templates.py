@@ -249,6 +249,10 @@ def test_an_error_names_the_line_and_the_remedy(text, line, said):
     assert (problem.file, problem.line) == ("job/file.jinja2", line)
 
 
+def test_an_error_that_quotes_a_huge_value_is_cut():
+    assert len(refusal("{{ [1] | map('x' * 900000) | list }}").message) < 1000
+
+
 def test_every_template_that_is_wrong_is_named_at_once():
     with pytest.raises(ValidationFailed) as caught:
         Renderer().render("job", {"a.jinja2": "{{ one }}", "b.jinja2": "fine", "c.jinja2": "\n{{ two }}"}, {})

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 from starlette.exceptions import HTTPException
@@ -10,9 +11,11 @@ from odin.api import limits, logtails
 from odin.api.cursors import Cursors
 from odin.api.metrics import Metrics, render
 from odin.api.problems import STATUS, document, of_error, status_of
-from odin.api.shapes import room
+from odin.api.shapes import reason
 from odin.model import errors
 from odin.model.errors import InvalidInput, OdinError, Problem, TooLarge
+from odin.model.job import TaskSpec
+from odin.store.queries import TaskView
 
 
 def test_a27_a_cursor_counts_only_as_it_was_written():
@@ -168,4 +171,11 @@ def test_metrics_are_in_prometheus_text_form():
     [(None, 0, "1 CPU"), (2500, 0, "2.5 CPUs"), (500, 2, "2 GPUs and 0.5 CPU"), (0, 1, "1 GPU"), (0, 0, "its turn")],
 )
 def test_a_queued_task_says_what_it_waits_for(cpu_m, gpus, told):
-    assert room(cpu_m, gpus) == told
+    spec = TaskSpec(name="a", command=("true",), cpu_m=cpu_m, num_gpus=gpus)
+    times = {"submitted_at": None, "started_at": None, "completed_at": None, "due_at": None}
+    fresh = TaskView("p--a", 0, "a", spec, status="queued", reason=None, attempt=0, exit_code=None, **times)
+    assert reason(fresh, built=True) == f"waits for {told}"
+    assert reason(fresh, built=False) is None
+    assert reason(replace(fresh, status="waiting"), built=True) is None
+    assert reason(replace(fresh, attempt=1), built=True) is None
+    assert reason(replace(fresh, reason="another"), built=True) == "another"

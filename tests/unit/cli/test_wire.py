@@ -84,9 +84,15 @@ def test_what_is_not_http_is_told(head: bytes) -> None:
         answer(head)
 
 
-def test_chunks_that_make_no_sense_are_told() -> None:
+@pytest.mark.parametrize("size", [b"zz", b"-5", b"+5", b"0x5", b"1_0", b"", b"0" * 30, "²".encode("latin-1")])
+def test_chunks_that_make_no_sense_are_told(size: bytes) -> None:
     with pytest.raises(Broken):
-        answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n").read()
+        answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + size + b"\r\nabc").read()
+
+
+def test_numbers_that_are_none_are_not_believed() -> None:
+    assert answer("HTTP/1.1 200 OK\r\nContent-Length: ²\r\n\r\nall of it".encode("latin-1")).read() == b"all of it"
+    assert Reply(503, {"retry-after": "²"}, b"").retry_after_s is None
 
 
 @pytest.mark.parametrize("head", [b"Transfer-Encoding: chunked\r\n\r\n1\r\n", b"Content-Length: 2\r\n\r\n"])

@@ -103,6 +103,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self.doors.leave(self._address)
+        self.doors.catch_up(self.transport)
         self._cancel_slow()
         self._unsent.clear()
 
@@ -181,12 +182,14 @@ class SocketProtocol(WebSocketsSansIOProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
+        self.doors.fall_behind(self.transport)
         self._stalled = True
         if self._slow_timer is None and not self.close_sent:
             self._watch_reader()
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        self.doors.catch_up(self.transport)
         self._cancel_slow()
 
     def _watch_reader(self) -> None:
