@@ -11,6 +11,7 @@ from odin.cli.session import Session
 from odin.cli.text import clean
 from odin.cli.widths import width
 from odin.client.errors import ClientError
+from odin.client.logs import FINAL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +50,10 @@ class Interleaved:
     def run(self) -> None:
         """Return when the pipeline has ended and all is printed. Raises OSError when the output is gone."""
         try:
-            for task in self._as_they_begin():
+            for task, is_over in self._as_they_begin():
+                if is_over and not self._readers:
+                    self._read_one(task)  # what was there before comes in order, task by task
+                    continue
                 self._waiting.put(task)
                 self._one_reader_more()
             for _ in self._readers:
@@ -66,18 +70,19 @@ class Interleaved:
             self._readers.append(threading.Thread(target=self._read_tasks, daemon=True))
             self._readers[-1].start()
 
-    def _as_they_begin(self) -> Iterator[str]:
+    def _as_they_begin(self) -> Iterator[tuple[str, bool]]:
+        """Ids, and whether they were over when first seen; those first, of those that begin together."""
         seen = set()
         least = self._session.options.attempt or 1
         for change in self._session.client.follow(self._pipeline, notice=self.notice, tick_s=0.5):
             self._check()
             if not self._prefixes:
                 self._prefixes = prefixes(self._session, tasks_of(change.event, change.data))
-            for task in tasks_of(change.event, change.data):
+            for task in sorted(tasks_of(change.event, change.data), key=turn):
                 if int(task.get("attempt") or 0) >= least and task["id"] not in seen:
                     seen.add(task["id"])
                     if not self._leave_out(task):
-                        yield str(task["id"])
+                        yield str(task["id"]), task["status"] in FINAL
 
     def _check(self) -> None:
         if self._fault is not None:
@@ -86,12 +91,16 @@ class Interleaved:
     def _read_tasks(self) -> None:
         while (task := self._waiting.get()) is not None:
             try:
-                self._read(task)
-            except ClientError as error:
-                self._session.note(f"{task}: {error}")
+                self._read_one(task)
             except OSError as error:
                 self._fault = error
                 return
+
+    def _read_one(self, task: str) -> None:
+        try:
+            self._read(task)
+        except ClientError as error:
+            self._session.note(f"{task}: {error}")
 
     def _read(self, task: str) -> None:
         options = self._session.options
@@ -106,6 +115,11 @@ def prefixes(session: Session, tasks: list[Json]) -> dict[str, str]:
     names = {str(task["id"]): clean(str(task["name"])) for task in tasks}
     columns = min(WIDEST, max(map(width, names.values()), default=0))
     return {task: prefix_of(session.screen, name, columns, place) for place, (task, name) in enumerate(names.items())}
+
+
+def turn(task: Json) -> tuple[bool, str]:
+    """Tasks that are over in the order of their start, then the others."""
+    return task["status"] not in FINAL, str(task.get("startTime") or "")
 
 
 def tasks_of(event: str, data: Json) -> list[Json]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 EXIT_CODES = {"succeeded": 0, "failed": 1, "cancelled": 7}
 NARROWEST = 40  # columns; below that, lines are printed instead of a picture
-QUIET = ("waiting", "queued")  # no line of their own, unless there is a reason
+QUIET = ("waiting", "queued")  # no line of their own, unless it is for another attempt
 TICK_S = 0.25  # how late a picture shows a new last line of a log
 
 
@@ -44,7 +44,7 @@ class Lines:
     def changed(self, _view: View, tasks: list[Json]) -> None:
         now = time.time()
         for task in tasks:
-            if task["status"] not in QUIET or task.get("reason"):
+            if task["status"] not in QUIET or (task.get("reason") and task.get("attempt")):
                 self._screen.write(self._line(task, now) + "\n")
 
     def _line(self, task: Json, now: float) -> str:
@@ -71,13 +71,13 @@ class Drawn:
 
     tick_s = TICK_S
 
-    def __init__(self, session: Session, screen: Screen) -> None:
+    def __init__(self, session: Session, screen: Screen, *, notes: bool) -> None:
         from odin.cli.canvas import Canvas
         from odin.cli.picture import Artist
         from odin.cli.tails import Tails
 
         self._screen = screen
-        self._artist = Artist(screen)
+        self._artist = Artist(screen, notes=notes)
         self._tails = Tails(session.quiet())
         self._canvas = Canvas(screen, self._draw)
         self._view = View()
@@ -122,9 +122,9 @@ class Drawn:
 
 
 def progress(session: Session, pipeline: str) -> int:
-    """Follow to the end on standard error; the exit code of the outcome."""
+    """Follow to the end on standard error; the exit code of the outcome. The launch has told the notes already."""
     screen = Screen(plain=session.options.no_color, stream=sys.stderr)
-    view = follow(session, pipeline, screen)
+    view = follow(session, pipeline, screen, notes=False)
     return EXIT_CODES.get(str(view.pipeline.get("outcome")), 1)
 
 
@@ -146,10 +146,10 @@ def tell(session: Session, pipeline: str) -> None:
         raise KeyboardInterrupt(detached(pipeline)) from None
 
 
-def follow(session: Session, pipeline: str, screen: Screen) -> View:
+def follow(session: Session, pipeline: str, screen: Screen, *, notes: bool = True) -> View:
     view = View()
     picture = screen.moves and screen.size()[0] >= NARROWEST
-    display = Drawn(session, screen) if picture else Lines(session, screen)
+    display = Drawn(session, screen, notes=notes) if picture else Lines(session, screen)
     try:
         with display:
             for change in session.client.follow(pipeline, notice=display.notice, tick_s=display.tick_s):

@@ -121,12 +121,13 @@ class Pattern:
 
 
 class Printer:
-    """Prints the lines that are wanted, as text or as JSON. ``printed`` counts them."""
+    """Prints the lines that are wanted, as text or as JSON. ``printed`` counts them; ``heading`` comes before them."""
 
-    def __init__(self, session: Session, pattern: Marking | None) -> None:
+    def __init__(self, session: Session, pattern: Marking | None, *, heading: str = "") -> None:
         self._session = session
         self._screen = session.screen
         self._pattern = pattern
+        self._heading = heading
         self.printed = 0
 
     def lines(self, task: str, lines: Iterable[Line], prefix: str = "") -> None:
@@ -134,9 +135,10 @@ class Printer:
         shown = [
             self._whole(task, line, prefix, text) for line in lines if (text := self._shown(line.text)) is not None
         ]
-        self.printed += len(shown)
         if shown:
-            self._screen.write("".join(shown))
+            heading = "" if self.printed else self._heading
+            self._screen.write(heading + "".join(shown))
+        self.printed += len(shown)
 
     def _whole(self, task: str, line: Line, prefix: str, text: str) -> str:
         options = self._session.options

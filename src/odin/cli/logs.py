@@ -138,12 +138,12 @@ def print_log(session: Session, resource: str, pattern: Pattern | None) -> None:
         write(session, session.client.log(resource, **selection(options)))
 
 
-def print_matches(session: Session, resource: str, pattern: Pattern) -> int:
+def print_matches(session: Session, resource: str, pattern: Pattern, *, heading: str = "") -> int:
     """The whole log is looked at, also where it is longer than what is printed of one at most. How many match."""
     from odin.cli.loglines import Printer, split
 
     options = session.options
-    printer = Printer(session, pattern)
+    printer = Printer(session, pattern, heading=heading)
     attempt = options.attempt or int(logs.task_of(session.server, resource).get("attempt") or 0)
     if attempt:
         pieces = logs.as_written(session.server, resource, **{**selection(options), "attempt": attempt})
@@ -169,11 +169,13 @@ def print_pipeline(session: Session, pattern: Pattern | None, since_at: float | 
         found = {task: session.client.log(task, **selection(options)) for task in tasks}
         session.screen.json({"logs": found})
         return
+    printed = 0
     for number, task in enumerate(tasks):
-        if not options.json:
-            heading = session.screen.paint(f"==> {clean(task)} <==", "bold")
-            session.screen.say(("\n" if number else "") + heading)
-            session.screen.stream.flush()
+        heading = "" if options.json else session.screen.paint(f"==> {clean(task)} <==", "bold") + "\n"
+        if pattern is not None:
+            printed += print_matches(session, task, pattern, heading=("\n" if printed and heading else "") + heading)
+            continue
+        session.screen.write(("\n" if number else "") + heading)
         print_log(session, task, pattern)
     if not tasks:
         session.note(f"no task of {options.id} has begun yet" if since_at is None else "no task ran since then")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from odin.cli.moments import age, posix, span
 from odin.cli.outline import needs, outline
-from odin.cli.pipelines import state
+from odin.cli.pipelines import given, state
 from odin.cli.screen import LOOKS, Screen
 from odin.cli.segments import STATUSES, segments
 from odin.cli.signs import Signs
@@ -31,15 +31,16 @@ ROOM_FOR_A_LOG = 40  # columns; with less of them left, a log line gets a row of
 
 
 class Artist:
-    """Draws one pipeline. ``tails`` maps ids of tasks to the last lines of their logs."""
+    """Draws one pipeline, its warnings too where ``notes`` says so."""
 
-    def __init__(self, screen: Screen) -> None:
+    def __init__(self, screen: Screen, *, notes: bool = True) -> None:
         self._screen = screen
+        self._with_notes = notes
         self._signs = Signs(unicode=screen.unicode)
         self.shown: list[Json] = []  # the tasks in the newest picture
 
     def draw(self, view: View, tails: Mapping[str, str], size: tuple[int, int], now: float) -> list[str]:
-        """At most ``size[1]`` lines of at most ``size[0]`` columns each."""
+        """At most ``size[1]`` lines of at most ``size[0]`` columns; ``tails``: last lines of logs by task id."""
         columns, rows = size
         lines = [self._header(view, columns), self._bar(view, columns, now), *self._notes(view, columns)]
         if rows > len(lines) + 2:
@@ -67,27 +68,35 @@ class Artist:
             (word, LOOKS.get(word)),
             (self._safe(f"{pipeline.get('job')}{f' @ {version}' if version else ''}"), None),
             (self._safe(f"by {pipeline['user']}") if pipeline.get("user") else "", None),
+            (self._safe(given(pipeline)), None),
         ]
         for fact, look in facts:
             used += 2 + width(fact)
             if used > columns:
                 break
-            line += "  " + self._screen.paint(fact, look)
+            line += f"  {self._screen.paint(fact, look)}" if fact else ""
         return line
 
     def _bar(self, view: View, columns: int, now: float) -> str:
-        """As long a bar as the counts leave room for, the counts and the time that it took."""
+        """As long a bar as the counts leave room for, the counts that matter most and the time that it took."""
         pipeline = view.pipeline
         took = span(pipeline.get("submitTime"), pipeline.get("completionTime"), now)
         if not view.over:
             took = age(pipeline.get("submitTime"), now)
-        parts = [*self._counts(view), (took, "bold")] if took else self._counts(view)
-        used = sum(width(text) for text, _ in parts) + len(self._signs.between) * (len(parts) - 1)
+        counts: list[tuple[str, str | None]] = self._counts(view)
+        time: list[tuple[str, str | None]] = [(took, "bold")] if took else []
+        while len(counts) > 1 and self._long(counts + time) + SHORTEST_BAR + 2 > columns:
+            counts.pop()  # what waits and what was skipped stand last
+        parts = counts + time
+        used = self._long(parts)
         length = min(LONGEST_BAR, columns // 3, columns - used - 2)
         bar = segments(self._screen, self._signs, view.counts, length) + "  " if length >= SHORTEST_BAR else ""
         if used > columns:
             return cut(self._signs.between.join(text for text, _ in parts), columns, self._signs.ellipsis)
         return bar + self._signs.between.join(self._screen.paint(text, look) for text, look in parts)
+
+    def _long(self, parts: list[tuple[str, str | None]]) -> int:
+        return sum(width(text) for text, _ in parts) + len(self._signs.between) * (len(parts) - 1)
 
     def _counts(self, view: View) -> list[tuple[str, str | None]]:
         done = f"{view.counts.get('executed', 0)}/{len(view.tasks)} executed"
@@ -102,7 +111,8 @@ class Artist:
         pipeline = view.pipeline
         shown = pipeline.get("errorMessage") and not view.counts.get("failed")  # else the failed task says it
         message = [self._safe(pipeline["errorMessage"])] if shown else []
-        notes = [f"note: {self._safe(note)}" for note in (pipeline.get("warnings") or ())[:SHOWN_NOTES]]
+        told = (pipeline.get("warnings") or ())[:SHOWN_NOTES] if self._with_notes else ()
+        notes = [f"note: {self._safe(note)}" for note in told]
         looks = ["red"] * len(message) + ["yellow"] * len(notes)
         return [
             self._screen.paint(cut(text, columns, self._signs.ellipsis), look)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     Json = dict[str, Any]
 
 TASK_COLUMNS = ("task", "status", "attempt", "exit", "duration", "reason")
-COLUMNS = ("id", "job", "version", "status", "outcome", "user", "submitted", "duration", "tasks", "error")
+COLUMNS = ("id", "job", "version", "status", "outcome", "user", "submitted", "duration", "tasks", "context", "error")
 USUAL_COLUMNS = ("id", "job", "state", "user", "submitted", "duration", "tasks")
 
 
@@ -25,6 +25,8 @@ def state(pipeline: Json) -> str:
 def full(screen: Screen, pipeline: Json, now: float) -> list[str]:
     """Header, table of tasks, and why it failed."""
     lines = [header(screen, pipeline, now)]
+    if pipeline.get("context"):
+        lines.append(f"  {clean(given(pipeline))}")
     if pipeline.get("errorMessage"):
         lines.append("  " + screen.paint(clean(str(pipeline["errorMessage"])), "red"))
     lines += [f"  {screen.paint('note:', 'yellow')} {clean(str(note))}" for note in pipeline.get("warnings") or ()]
@@ -44,6 +46,12 @@ def header(screen: Screen, pipeline: Json, now: float) -> str:
         f"took {took}" if pipeline.get("completionTime") else f"for {took}" if took else "",
     ]
     return "  ".join(fact for fact in facts if fact)
+
+
+def given(pipeline: Json) -> str:
+    """What it was launched with, in one line; empty for nothing."""
+    values = ", ".join(f"{name}={value}" for name, value in (pipeline.get("context") or {}).items())
+    return f"with {values}" if values else ""
 
 
 def task_row(task: Json, now: float) -> list[str]:
@@ -99,6 +107,8 @@ def cell(pipeline: Json, column: str, now: float) -> str:
             return span(pipeline.get("submitTime"), pipeline.get("completionTime"), now)
         case "tasks":
             return progress(pipeline)
+        case "context":
+            return given(pipeline).removeprefix("with ")
         case "error":
             return str(pipeline.get("errorMessage") or "")
     return str(pipeline.get(column) or "")

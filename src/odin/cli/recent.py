@@ -103,13 +103,17 @@ class Table:
 
     def _lines(self, recent: Recent, columns: int, rows: int, now: float) -> list[str]:
         found = recent.newest()
-        shown = found[: max(0, min(self._limit, rows - 2))]
+        wanted = found[: self._limit]
+        fits = len(wanted) <= rows - 2
+        shown = wanted if fits else wanted[: max(0, rows - 3)]  # the last row says how many are left out
         if self._columns:
             lines = pipelines.listed(self._screen, shown, self._columns, now)
         else:
             lines = self._rows(shown, columns, now)
         empty = ["" if found else self._screen.paint("there are no pipelines yet; odin-run JOB launches one", "dim")]
-        picture = [self._header(found), "", *(lines or empty)][:rows]
+        left = len(wanted) - len(shown)
+        more = [self._screen.paint(f"{self._signs.ellipsis} and {left} more", "dim")] if left and lines else []
+        picture = [self._header(found), "", *(lines or empty), *more][:rows]
         return [cut_painted(line.rstrip(), columns, self._signs.ellipsis) for line in picture]
 
     def _header(self, found: list[Json]) -> str:

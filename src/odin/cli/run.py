@@ -44,7 +44,7 @@ def split_context(argv: list[str]) -> tuple[list[str], dict[str, str]]:
         key, separator, value = item.removeprefix(MARK).partition("=")
         given = value if separator else next(items, None)
         if not key or given is None:
-            raise Usage(f"{item} needs a value: --x:key value")
+            raise Usage(f"{item} needs a {'value' if key else 'name'}: --x:KEY VALUE")
         context[key] = given
     return rest, context
 

@@ -106,6 +106,15 @@ def test_tasks_of_a_pipeline_come_in_the_order_of_their_start(server: Scripted, 
     for name in ("a", "b"):
         have(server, name, name.encode() + b"\n")
     assert shell.run("odin-logs", ID).stdout == f"==> {ID}--a <==\na\n\n==> {ID}--b <==\nb\n"
+    assert shell.run("odin-logs", ID, "-f").stdout == "a | a\nb | b\n"
+
+
+def test_a_task_without_a_match_has_no_heading(server: Scripted, shell: Shell) -> None:
+    these(server, *(task(name, "executed") for name in "abc"))
+    for name in "abc":
+        have(server, name, name.encode() + b"\n")
+    done = shell.run("odin-logs", ID, "--grep", "[ac]")
+    assert done.stdout == f"==> {ID}--a <==\na\n\n==> {ID}--c <==\nc\n"
 
 
 def test_since_leaves_out_tasks_that_ended_before(server: Scripted, shell: Shell) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,6 +60,23 @@ def view(*tasks: Json, **facts: Any) -> View:
 
 def draw(of: View, size: tuple[int, int] = (79, 23), tails: Mapping[str, str] | None = None) -> list[str]:
     return Artist(screen()).draw(of, tails or {}, size, NOW)
+
+
+def test_a_bar_and_the_time_stay_where_not_all_counts_fit() -> None:
+    tasks = [task(f"t{number}", STATUSES[number % len(STATUSES)]) for number in range(300)]
+    line = draw(view(*tasks))[1]
+    assert line.startswith("━")
+    assert re.fullmatch(r"[━─]{10,}  43/300 executed · 43 failed · .* · 2m00s", line)
+
+
+def test_a_context_stands_beside_the_job() -> None:
+    assert draw(view(context={"lr": 0.1, "seed": "7"}), (120, 23))[0].endswith("by ana  with lr=0.1, seed=7")
+
+
+def test_notes_that_were_told_before_are_not_drawn() -> None:
+    made = view(task("a"), warnings=["mind this"])
+    assert any("mind this" in line for line in draw(made))
+    assert not any("mind this" in line for line in Artist(screen(), notes=False).draw(made, {}, (79, 23), NOW))
 
 
 def test_a_view_tells_what_is_new_and_counts() -> None:
@@ -246,6 +264,7 @@ def test_the_recent_pipelines_are_a_table_with_those_that_go_on_first() -> None:
         ["✓", "a-1", "succeeded", "━━━━━━━━━━━━", "2/2", "9.0s"],
         ["✗", "c-3", "failed", "━━━━━━──────", "0/2,", "1"],
     ]
+    assert Table(screen(), None, 20).draw(recent, (100, 4), NOW)[3] == "… and 2 more"
     recent.take("removed", {"id": "a-1"})
     assert len(Table(screen(), None, 1).draw(recent, (100, 23), NOW)) == 3
     assert len(Table(screen(), None, 20).draw(recent, (100, 1), NOW)) == 1
