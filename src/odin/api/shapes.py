@@ -78,6 +78,7 @@ def reason(view: TaskView, *, built: bool) -> str | None:
     return view.reason
 
 
+@lru_cache(maxsize=256)
 def room(cpu_m: int | None, gpus: int) -> str:
     """What a task takes, in words. Who does not say takes one CPU."""
     cpus = (DEFAULT_CPU_M if cpu_m is None else cpu_m) / 1000

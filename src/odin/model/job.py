@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
@@ -83,6 +84,7 @@ class Job:
 
 
 _SPEC = TypeAdapter(TaskSpec)
+LONGEST_KEPT = 4096
 
 
 def dump_task(task: TaskSpec) -> str:
@@ -91,5 +93,10 @@ def dump_task(task: TaskSpec) -> str:
 
 
 def load_task(text: str) -> TaskSpec:
-    """The task that ``dump_task`` wrote."""
+    """The task that ``dump_task`` wrote. Pipelines of one job have the same texts, so the newest are kept."""
+    return _kept(text) if len(text) <= LONGEST_KEPT else _SPEC.validate_json(text)
+
+
+@lru_cache(maxsize=2048)
+def _kept(text: str) -> TaskSpec:
     return _SPEC.validate_json(text)
