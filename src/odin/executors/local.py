@@ -97,12 +97,13 @@ class LocalExecutor:
     def close(self) -> None:
         """Say goodbye: a runner with nothing to do ends. Tasks run on."""
         self._connector.stop()
-        for arrival in self._arrivals:
-            if isinstance(arrival, Arrival):
-                arrival.sock.close()
         if self._sock is not None:
             self._send({"op": "bye"})
             self._hang_up()
+        self._connector.stop()  # who finds it gone at the goodbye begins to connect again
+        for arrival in self._arrivals:
+            if isinstance(arrival, Arrival):
+                arrival.sock.close()
         self._selector.close()
         self._poke.close()
         self._poked.close()

@@ -339,17 +339,17 @@ def test_f72_what_waits_for_all_readers_together_is_bounded_and_who_stands_longe
     server.house.push("one", "fetch", **{"large.bin": bytes(8_000_000)})
     token = server.house.token("vera").encode()
     with contextlib.ExitStack() as stack:
-        standing = []
-        for number in range(1, 6):
+        standing: list[object] = []
+        for _ in range(5):
             sock = stack.enter_context(socket.socket())
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             sock.settimeout(DEADLINE_S)
             sock.connect(("127.0.0.1", server.port))
             sock.sendall(b"GET /v1/jobs/one/files/large.bin HTTP/1.1\r\nHost: 127.0.0.1\r\n")
             sock.sendall(b"Authorization: Bearer " + token + b"\r\n\r\n")
-            standing.append(sock)
-            until(lambda: len(server.doors.behind) == 1 and server.doors.open == 1)  # each new one sends one away
-            assert number == len(standing)
+            # Each new one sends the one before it away.
+            until(lambda: server.doors.open == 1 and list(server.doors.behind)[:1] not in ([], standing[-1:]))
+            standing.extend(server.doors.behind)
         answer = server.request("/v1/jobs/one/files/large.bin", Authorization=f"Bearer {token.decode()}")
         assert (answer[0], len(answer[2])) == (200, 8_000_000)
     until(lambda: (len(server.doors.behind), server.doors.open) == (0, 0))
