@@ -9,7 +9,6 @@ from itertools import islice
 from odin.cli.loglines import Line, Printer, split
 from odin.cli.moments import posix
 from odin.cli.text import clean, clean_line
-from odin.client import logs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ def print_first_error(session: Session) -> None:
     if not attempt:
         session.note(f"{about}; it has not begun, so it wrote nothing")
         return
-    pieces = logs.as_written(session.server, name, lines=None, attempt=attempt, container=options.container)
+    pieces = session.client.log_bytes(name, attempt=attempt, container=options.container)
     try:
         number, lines = excerpt(split(pieces, attempt), options.lines or AFTER)
     finally:
@@ -80,7 +79,7 @@ def chosen(session: Session) -> Json | None:
     """The task asked for; of a pipeline the one that failed first."""
     identifier = session.options.id
     if "--" in identifier:
-        task: Json = logs.task_of(session.server, identifier)
+        task: Json = session.client.task(identifier).raw
         return task
     pipeline = session.client.pipeline(identifier).raw
     failed: list[Json] = [task for task in pipeline["tasks"] if task["status"] == "failed"]

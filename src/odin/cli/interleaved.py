@@ -11,7 +11,7 @@ from odin.cli.session import Session
 from odin.cli.text import clean
 from odin.cli.widths import width
 from odin.client.errors import ClientError
-from odin.client.logs import FINAL
+from odin.client.pipeline import FINAL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -94,9 +94,7 @@ def followed(
 
 def written(session: Session, task: str) -> tuple[int, int]:
     """The newest attempt and how many bytes it has written: what is in there came before we looked."""
-    from odin.client.logs import task_of
-
-    attempt = session.options.attempt or int(task_of(session.server, task).get("attempt") or 0)
+    attempt = session.options.attempt or int(session.client.task(task).raw.get("attempt") or 0)
     if not attempt:
         return 0, 0
     part = session.client.log_part(task, lines=1, attempt=attempt, container=session.options.container)

@@ -9,7 +9,6 @@ from odin.cli.moments import posix, since
 from odin.cli.options import Parser, connected, name, positive
 from odin.cli.session import Session
 from odin.cli.text import LogText, clean, clean_log
-from odin.client import logs
 from odin.client.errors import Usage
 
 TYPE_CHECKING = False
@@ -122,7 +121,7 @@ def ended_before(task: Json, since_at: float | None) -> bool:
 
 
 def over_before(session: Session, since_at: float | None) -> bool:
-    return since_at is not None and ended_before(logs.task_of(session.server, session.options.id), since_at)
+    return since_at is not None and ended_before(session.client.task(session.options.id).raw, since_at)
 
 
 def print_log(session: Session, resource: str, pattern: Pattern | None) -> None:
@@ -132,7 +131,7 @@ def print_log(session: Session, resource: str, pattern: Pattern | None) -> None:
     elif options.json:
         session.screen.json(session.client.log_part(resource, **selection(options)).raw)
     elif options.raw:
-        for piece in logs.as_written(session.server, resource, **selection(options)):
+        for piece in session.client.log_bytes(resource, **selection(options)):
             write_bytes(session, piece)
     else:
         write(session, session.client.log(resource, **selection(options)))
@@ -144,9 +143,9 @@ def print_matches(session: Session, resource: str, pattern: Pattern, *, heading:
 
     options = session.options
     printer = Printer(session, pattern, heading=heading)
-    attempt = options.attempt or int(logs.task_of(session.server, resource).get("attempt") or 0)
+    attempt = options.attempt or int(session.client.task(resource).raw.get("attempt") or 0)
     if attempt:
-        pieces = logs.as_written(session.server, resource, **{**selection(options), "attempt": attempt})
+        pieces = session.client.log_bytes(resource, **{**selection(options), "attempt": attempt})
         for lines in split(pieces, attempt):
             printer.lines(resource, lines)
     return printer.printed

@@ -11,8 +11,8 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 
 from odin.client.encoding import quote
-from odin.client.errors import NotFound
 from odin.client.following import Patience
+from odin.client.pipeline import FINAL
 from odin.client.server import Server
 from odin.client.wire import Answer, Broken, Idle
 
@@ -20,7 +20,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-FINAL = frozenset({"executed", "failed", "terminated", "skipped"})  # states of a task that stay
 OVER = FINAL | {"waiting"}  # waiting: for its next attempt
 POLL_S = 0.3  # for an attempt that has not begun
 QUIET_S = 60.0  # a log that is silent so long is asked for again at its position, in case the connection is dead
@@ -64,16 +63,6 @@ def whole_lines(pieces: Generator[bytes]) -> Generator[str]:
                 yield line.decode("utf-8", "backslashreplace")
     if rest:
         yield rest.decode("utf-8", "backslashreplace")
-
-
-def task_of(server: Server, task_id: str) -> dict[str, Any]:
-    """The task as its pipeline shows it. Raises NotFound."""
-    pipeline, _, rest = task_id.partition("--")
-    answer = server.get(f"/v1/pipelines/{quote(pipeline)}")
-    for task in answer["pipeline"]["tasks"]:
-        if task["id"] == f"{pipeline}--{rest.partition('--')[0]}":
-            return dict(task)
-    raise NotFound(f'pipeline "{pipeline}" has no task "{rest}"')
 
 
 def progress_of(server: Server, task_id: str) -> tuple[str, int]:

@@ -1,5 +1,6 @@
 """The commands of the WebSocket tier against a real server, as a client with the usual library sees them."""
 
+import asyncio
 import contextlib
 import json
 import time
@@ -383,18 +384,22 @@ def test_f07_a_socket_that_is_asked_for_while_the_server_stops_is_told_to_come_b
     assert "retry-after" in top
 
 
-def test_f07_a_run_that_is_being_launched_is_finished_and_answered(running, monkeypatch):
-    import asyncio
-
+@pytest.fixture
+def waiting(running, monkeypatch):
+    """Launches take their time; has an item for each that has begun."""
     commands = type(running.house.services.commands)
-    launch, waiting = commands.launch, []
+    launch, begun = commands.launch, []
 
     async def slow(*args, **options):
-        waiting.append(1)
+        begun.append(1)
         await asyncio.sleep(0.3)
         return await launch(*args, **options)
 
     monkeypatch.setattr(commands, "launch", slow)
+    return begun
+
+
+def test_f07_a_run_that_is_being_launched_is_finished_and_answered(running, waiting):
     with opened(running, name="edda") as ws:
         ws.send(json.dumps({"command": "START", "request": "one"}))
         until(lambda: waiting)
@@ -406,18 +411,7 @@ def test_f07_a_run_that_is_being_launched_is_finished_and_answered(running, monk
     assert running.house.queries.pipeline(said.replies[0]["response"]) is not None
 
 
-def test_a_run_whose_client_leaves_while_it_is_launched_is_launched(running, monkeypatch):
-    import asyncio
-
-    commands = type(running.house.services.commands)
-    launch, waiting = commands.launch, []
-
-    async def slow(*args, **options):
-        waiting.append(1)
-        await asyncio.sleep(0.3)
-        return await launch(*args, **options)
-
-    monkeypatch.setattr(commands, "launch", slow)
+def test_a_run_whose_client_leaves_while_it_is_launched_is_launched(running, waiting):
     with opened(running, name="edda") as ws:
         ws.send(json.dumps({"command": "START", "request": "one"}))
         until(lambda: waiting)
