@@ -22,7 +22,9 @@ def test_the_sweep_example_is_rendered_with_what_the_command_says(odin):
     assert odin.command("odin-logs", f"{again['id']}--choose").out.endswith("best: lr 0.3\n")
     files = odin.api().get(f"/v1/pipelines/{done['id']}/files")["files"]
     assert [file["name"] for file in files] == ["main.yml", "train.json"]
-    assert '"epochs": 40' in odin.api().ask("GET", f"/v1/pipelines/{done['id']}/files/train.json").body.decode()
+    assert '"epochs": 40' in odin.command("odin-show", done["id"], "train.json").out
+    assert odin.command("odin-show", done["id"]).out.startswith("==> main.yml <==\n")
+    odin.command("odin-show", done["id"], "train.jsn", code=3)
 
 
 def test_a_name_that_is_missing_is_told_with_the_option_that_gives_it(odin):

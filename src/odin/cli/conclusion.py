@@ -6,7 +6,8 @@ import time
 
 from odin.cli import pipelines
 from odin.cli.moments import posix, span
-from odin.cli.text import clean, clean_log
+from odin.cli.overwriting import last_state
+from odin.cli.text import clean, clean_line
 from odin.client.errors import ClientError
 
 TYPE_CHECKING = False
@@ -58,5 +59,5 @@ def last_lines(session: Session, screen: Screen, task: str) -> list[str]:
         text = session.client.log(task, lines=LAST_LINES)
     except ClientError:
         return []
-    lines = clean_log(text, colour=screen.colour).split("\n")
+    lines = [clean_line(last_state(line), colour=screen.colour) for line in text.split("\n")]
     return [line for line in lines if line.strip()][-LAST_LINES:]

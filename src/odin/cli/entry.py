@@ -12,7 +12,7 @@ COMMANDS = {
     "ping": "is the server there, which version, how far away",
     "create": "make an empty job",
     "push": "push files of a job",
-    "show": "the jobs, a job's files, or one file",
+    "show": "the jobs, the files of a job, or what was rendered for a pipeline",
     "run": "launch a job and print the pipeline's id",
     "status": "a pipeline and its tasks, or the recent pipelines",
     "logs": "the log of a task, or of all tasks of a pipeline",
@@ -33,7 +33,15 @@ def odin() -> int:
         word, rest = rest[0], ["--help"]
     if word in COMMANDS:
         return command(word, f"odin {word}", rest)
+    if word == "__complete" and rest[1:] and rest[0] in COMMANDS:  # from the scripts of odin completion
+        return guarded("odin", lambda: complete(rest))
     return guarded("odin", lambda: without_command(word))
+
+
+def complete(words: list[str]) -> int:
+    from odin.cli import candidates
+
+    return candidates.complete(words)
 
 
 def without_command(word: str) -> int:

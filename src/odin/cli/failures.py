@@ -8,6 +8,14 @@ from odin.cli.text import clean
 from odin.client.errors import ClientError
 
 INTERNAL = 9
+# What may help, in the words of a command line, after what went wrong. Keys: odin.client.errors.REMEDIES.
+REMEDIES = {
+    "start": "; start it with odin-serve, or name another one with --host or ODIN_URL",
+    "url": "; name the server with --host or ODIN_URL",
+    "scheme": "; try --scheme http",
+    "username": "; use --username",
+    "password": ", and there is no terminal to ask on; run odin-auth, or set ODIN_TOKEN or ODIN_PASSWORD",
+}
 
 
 def report(prog: str, error: Exception) -> int:
@@ -31,6 +39,7 @@ def report(prog: str, error: Exception) -> int:
 
 def lines(error: ClientError) -> list[str]:
     """The error itself, or if it only sums up places, ``file:line:column: message`` of each."""
+    told = error.detail + REMEDIES.get(error.remedy, "")
     places = [str(problem) for problem in error.problems]
     summary = any(str(problem.message) in error.detail for problem in error.problems)
-    return [clean(line) for line in (places if summary else [error.detail, *places])]
+    return [clean(line) for line in (places if summary else [told, *places])]

@@ -8,6 +8,7 @@ from itertools import islice
 
 from odin.cli.loglines import Line, Printer, split
 from odin.cli.moments import posix
+from odin.cli.overwriting import folds
 from odin.cli.text import clean, clean_line
 
 TYPE_CHECKING = False
@@ -56,7 +57,7 @@ def print_first_error(session: Session) -> None:
         return
     pieces = session.client.log_bytes(name, attempt=attempt, container=options.container)
     try:
-        number, lines = excerpt(split(pieces, attempt), options.lines or AFTER)
+        number, lines = excerpt(split(pieces, attempt, fold=folds(session)), options.lines or AFTER)
     finally:
         pieces.close()
     if number:

@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from typing import Any
 
+    from odin.client.node import Node, Nodes
+
     Json = dict[str, Any]
+    Column = tuple[str, dict[str, str]]  # its name, and what stands in it by node
 
 EXAMPLES = (("", "a table"), ("--json", "every figure that the driver gives"))
 HEAD = ("host", "gpu", "name", "used", "total", "load", "temp", "power", "processes")
@@ -23,15 +26,56 @@ def parser(prog: str) -> Parser:
 def main(options: Namespace) -> int:
     session = Session(options)
     nodes = session.client.nodes()
-    if session.show({"nodes": [node.raw for node in nodes]}):
+    notice = {"notice": nodes.notice} if nodes.notice else {}
+    if session.show({"nodes": [node.raw for node in nodes], **notice}):
         return 0
-    rows = [row(node.host, gpu) for node in nodes for gpu in node.gpus]
+    if nodes.notice:
+        session.note(nodes.notice)
+    more = [column for column in (requested(nodes), ages(nodes)) if column]
+    rows = [cells + [column[node.host] for _, column in more] for node in nodes for cells in cards(node)]
     if rows:
-        session.screen.say("\n".join(session.screen.table(HEAD, rows, right="used total load temp power")))
+        head = (*HEAD, *(name for name, _ in more))
+        right = "used total load temp power requested age"
+        session.screen.say("\n".join(session.screen.table(head, rows, right=right)))
     else:
         hosts = ", ".join(node.host for node in nodes)
         session.screen.say(f"there are no GPUs{f' on {hosts}' if hosts else ''}")
     return 0
+
+
+def cards(node: Node) -> list[list[str]]:
+    """A row for each card; one for all where the cluster counts cards and no agent tells of them."""
+    if node.gpus or not node.gpu_count:
+        return [row(node.host, gpu) for gpu in node.gpus]
+    count = node.gpu_count
+    return [[node.host, "", f"{count} GPU{'s' if count > 1 else ''}", *("" for _ in HEAD[3:])]]
+
+
+def requested(nodes: Nodes) -> Column | None:
+    """How many of a node's cards pods have asked for, in a cluster."""
+    if all(node.requested is None for node in nodes):
+        return None
+    told = {node.host: "" if node.requested is None else taken(node.requested, node.gpu_count) for node in nodes}
+    return "requested", told
+
+
+def taken(asked: dict[str, float], count: int) -> str:
+    return f"{asked.get('nvidia.com/gpu', 0):.0f}/{count}"
+
+
+def ages(nodes: Nodes) -> Column | None:
+    """How old a node's figures are, where an agent that should tell them is silent."""
+    silent = [node for node in nodes if "report" in node.raw and not (node.report or {}).get("fresh")]
+    if not any(node.gpus or node.gpu_count for node in silent):
+        return None
+    told = {node.host: age((node.report or {}).get("ageS")) for node in nodes}
+    return "age", told
+
+
+def age(seconds: float | None) -> str:
+    if seconds is None:
+        return "no report"
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def row(host: str, gpu: Json) -> list[str]:

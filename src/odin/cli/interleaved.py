@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 
+from odin.cli import failures
 from odin.cli.loglines import Pattern, Printer, followed, prefix_of
 from odin.cli.session import Session
 from odin.cli.text import clean
@@ -100,12 +101,12 @@ class Interleaved:
         try:
             self._read(task)
         except ClientError as error:
-            self._session.note(f"{task}: {error}")
+            self._session.note(f"{task}: {'; '.join(failures.lines(error))}")
 
     def _read(self, task: str) -> None:
         options = self._session.options
         timed = options.json or options.timestamps
-        for lines in followed(self._session, task, self.notice, timed=timed, known=True):
+        for lines in followed(self._session, task, self.notice, timed=timed):
             with self._printing:
                 self._printer.lines(task, lines, self._prefixes.get(task, ""))
 

@@ -6,11 +6,10 @@ import codecs
 import re
 import time
 
+from odin.cli.overwriting import folds, last_state, pending
 from odin.cli.screen import Screen
 from odin.cli.text import clean, clean_line
 from odin.client.errors import Usage
-from odin.client.following import Patience
-from odin.client.logs import Follower
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,15 +31,27 @@ UNKNOWN = " " * 20  # in place of a moment
 class Splitter:
     """A log's bytes as lines without their ends; a character or an end may be split between two pieces.
 
-    A lone carriage return, as progress bars write it, begins a new line.
+    A lone carriage return, as progress bars write it, begins a new line; or, with ``fold``, the same line anew.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, fold: bool = False) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
         self._rest = ""
+        self._fold = fold
 
     def feed(self, piece: bytes, *, final: bool = False) -> list[str]:
         text = self._rest + self._decoder.decode(piece, final)
+        return self._folded(text, final) if self._fold else self._unfolded(text, final)
+
+    def _folded(self, text: str, final: bool) -> list[str]:
+        *whole, rest = text.split("\n")
+        self._rest = pending(rest)
+        if rest and (final or len(self._rest) > LONGEST):
+            whole.append(rest)
+            self._rest = ""
+        return [last_state(line) for line in whole]
+
+    def _unfolded(self, text: str, final: bool) -> list[str]:
         held = "\r" if text.endswith("\r") and not final else ""
         text = text.removesuffix(held).replace("\r\n", "\n").replace("\r", "\n")
         *whole, rest = text.split("\n")
@@ -62,43 +73,30 @@ class Line:
         self.at = at
 
 
-def split(pieces: Iterable[bytes], attempt: int) -> Generator[list[Line]]:
+def split(pieces: Iterable[bytes], attempt: int, *, fold: bool) -> Generator[list[Line]]:
     """The lines of a log that is there already."""
-    splitter = Splitter()
+    splitter = Splitter(fold=fold)
     for piece in pieces:
         yield [Line(text, attempt, None) for text in splitter.feed(piece)]
     yield [Line(text, attempt, None) for text in splitter.feed(b"", final=True)]
 
 
-def followed(
-    session: Session, task: str, notice: Callable[[str], None], *, timed: bool, known: bool = False
-) -> Generator[list[Line]]:
+def followed(session: Session, task: str, notice: Callable[[str], None], *, timed: bool) -> Generator[list[Line]]:
     """The lines of a task as they come, of all its attempts from the newest one on, or of the one asked for.
 
-    ``timed`` wants to know when they arrived; ``known`` says that the server was there a moment ago.
+    ``timed`` wants to know when they arrived.
     """
     options = session.options
     wanted = {"lines": options.lines, "attempt": options.attempt, "container": options.container}
-    follower = Follower(session.server, task, notice=notice, known=known, **wanted)
-    patience = Patience(session.server, notice, known=known)
-    there = patience.until_answered(lambda: written(session, task)) if timed else (0, 0)
-    splitter, number, at = Splitter(), 0, None
-    for piece in follower.pieces():
-        if follower.number != number:
+    fold = folds(session)
+    splitter, number, at = Splitter(fold=fold), 0, None
+    for piece in session.client.follow_pieces(task, notice=notice, timed=timed, **wanted):
+        if piece.attempt != number:
             yield [Line(text, number, at) for text in splitter.feed(b"", final=True)]
-            splitter, number = Splitter(), follower.number
-        at = time.time() if (number, follower.position) > there else None
-        yield [Line(text, number, at) for text in splitter.feed(piece)]
+            splitter, number = Splitter(fold=fold), piece.attempt
+        at = piece.at
+        yield [Line(text, number, at) for text in splitter.feed(piece.data)]
     yield [Line(text, number, at) for text in splitter.feed(b"", final=True)]
-
-
-def written(session: Session, task: str) -> tuple[int, int]:
-    """The newest attempt and how many bytes it has written: what is in there came before we looked."""
-    attempt = session.options.attempt or int(session.client.task(task).raw.get("attempt") or 0)
-    if not attempt:
-        return 0, 0
-    part = session.client.log_part(task, lines=1, attempt=attempt, container=session.options.container)
-    return attempt, int(part.size or 0)
 
 
 class Pattern:

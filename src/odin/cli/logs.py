@@ -7,6 +7,7 @@ from functools import partial
 
 from odin.cli.moments import posix, since
 from odin.cli.options import Parser, connected, name, positive
+from odin.cli.overwriting import Overwriting, folds, last_state
 from odin.cli.session import Session
 from odin.cli.text import LogText, clean, clean_log
 from odin.client.errors import Usage
@@ -34,6 +35,7 @@ EXAMPLES = (
 DESCRIPTION = """\
 Print the log of a task, or of each task of a pipeline in the order of their start.
 Control sequences are shown escaped, but for colours on a terminal; --raw changes nothing.
+Of a progress bar only the last state is shown, on a terminal and where it is one of many tasks.
 
 A log is what a task wrote and holds no times. So --since cannot cut a log: it leaves out
 the tasks that ended before, and shows the others whole. --timestamps, which needs
@@ -146,7 +148,7 @@ def print_matches(session: Session, resource: str, pattern: Pattern, *, heading:
     attempt = options.attempt or int(session.client.task(resource).raw.get("attempt") or 0)
     if attempt:
         pieces = session.client.log_bytes(resource, **{**selection(options), "attempt": attempt})
-        for lines in split(pieces, attempt):
+        for lines in split(pieces, attempt, fold=folds(session)):
             printer.lines(resource, lines)
     return printer.printed
 
@@ -156,6 +158,8 @@ def selection(options: Namespace) -> dict[str, Any]:
 
 
 def write(session: Session, text: str) -> None:
+    if folds(session):
+        text = "\n".join(map(last_state, text.split("\n")))
     shown = clean_log(text, colour=session.screen.colour)
     session.screen.write(shown if shown.endswith("\n") or not shown else shown + "\n")
 
@@ -191,8 +195,9 @@ def begun(session: Session, since_at: float | None) -> Iterator[str]:
 
 def follow_task(session: Session, pattern: Pattern | None) -> None:
     options = session.options
+    by_line = pattern is not None or options.json or options.timestamps
     try:
-        if pattern is not None or options.json or options.timestamps:
+        if by_line or (folds(session) and not session.screen.moves and not options.raw):
             follow_lines(session, pattern)
         else:
             follow_bytes(session)
@@ -216,7 +221,7 @@ def follow_lines(session: Session, pattern: Pattern | None) -> None:
 
 def follow_bytes(session: Session) -> None:
     """As the bytes come, without waiting for the end of a line."""
-    text = LogText(colour=session.screen.colour)
+    text = Overwriting(session.screen) if folds(session) else LogText(colour=session.screen.colour)
     for piece in session.client.follow_log(session.options.id, notice=session.note, **selection(session.options)):
         if session.options.raw:
             write_bytes(session, piece)

@@ -27,7 +27,6 @@ class Session:
         self.options = options
         self.screen = Screen(plain=options.no_color)
         self.client = self._connected(ask, self.note)
-        self.server = self.client.server
 
     def quiet(self) -> Client:
         """The same server for a thread in the background: it asks for no password and says nothing."""

@@ -1,14 +1,18 @@
-"""``odin-show``: the jobs, a job's files, or one file."""
+"""``odin-show``: the jobs, the files of a job or what was rendered for a pipeline, or one file."""
 
 from __future__ import annotations
+
+from functools import partial
 
 from odin.cli.options import Parser, connected, name
 from odin.cli.session import Session
 from odin.cli.text import clean, clean_log
+from odin.client.errors import NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Callable, Mapping
 
     from odin.client.job import Job
 
@@ -18,12 +22,17 @@ EXAMPLES = (
     ("hello --tree", "the names of its files"),
     ("hello main.yml", "one file, as it is"),
     ("hello --at aa86bac1cab5f50773c04059c8cd57b87319f9c3", "as it was at a commit"),
+    ("sweep-ab12cd34", "what the job's templates became for a pipeline"),
+    ("sweep-ab12cd34 main.yml", "one of these files"),
 )
+DESCRIPTION = """\
+Show the jobs, a job's files, or one file. Of a pipeline: the files that were rendered for it
+from the job's templates, as they were when it was launched."""
 
 
 def parser(prog: str) -> Parser:
-    made = Parser(prog, "Show the jobs, a job's files, or one file.", EXAMPLES)
-    made.add_argument("job", nargs="?", type=name, metavar="JOB")
+    made = Parser(prog, DESCRIPTION, EXAMPLES)
+    made.add_argument("job", nargs="?", type=name, metavar="JOB", help="a job or a pipeline")
     made.add_argument("file", nargs="?", type=name, metavar="FILE")
     made.add_argument("--tree", action="store_true", help="names and sizes only")
     made.add_argument("--at", metavar="SHA", help="at this commit, all 40 digits (default: the newest)")
@@ -32,13 +41,36 @@ def parser(prog: str) -> Parser:
 
 def main(options: Namespace) -> int:
     session = Session(options)
-    if options.file:
-        show_file(session)
-    elif options.job:
-        show_job(session)
-    else:
+    if not options.job:
         show_jobs(session)
+        return 0
+    try:
+        show_file(session) if options.file else show_job(session)
+    except NotFound as error:
+        if options.at:  # only a job has commits
+            raise
+        show_pipeline(session, error)
     return 0
+
+
+def show_pipeline(session: Session, error: NotFound) -> None:
+    """There is no such job, or no such file in it: ``error``. Then the name may be a pipeline's."""
+    from odin.cli import rendered
+
+    name = session.options.job
+    try:
+        files = session.client.pipeline_files(name)
+    except NotFound as missing:
+        raise missing if rendered.is_handle(name) and not is_job(session, name) else error from None
+    rendered.show(session, files)
+
+
+def is_job(session: Session, name: str) -> bool:
+    try:
+        session.client.job(name)
+    except NotFound:
+        return False
+    return True
 
 
 def show_jobs(session: Session) -> None:
@@ -56,13 +88,22 @@ def show_job(session: Session) -> None:
     if session.show({"job": job.raw}):
         return
     if session.options.tree:
-        rows = [[name, str(size)] for name, size in job.files.items()]
-        session.screen.say("\n".join(session.screen.table(("file", "bytes"), rows, right="bytes")))
-        return
-    for number, file in enumerate(job.files):
+        show_tree(session, job.files)
+    else:
+        show_texts(session, {file: partial(text_of, session, job, file) for file in job.files})
+
+
+def show_tree(session: Session, files: Mapping[str, int]) -> None:
+    rows = [[name, str(size)] for name, size in files.items()]
+    session.screen.say("\n".join(session.screen.table(("file", "bytes"), rows, right="bytes")))
+
+
+def show_texts(session: Session, texts: Mapping[str, Callable[[], str]]) -> None:
+    """Each under its name, fetched when its turn comes."""
+    for number, (file, text) in enumerate(texts.items()):
         heading = session.screen.paint(f"==> {clean(file)} <==", "bold")
         session.screen.say(("\n" if number else "") + heading)
-        write_text(session, text_of(session, job, file))
+        write_text(session, text())
 
 
 def text_of(session: Session, job: Job, file: str) -> str:
@@ -85,8 +126,11 @@ def write_text(session: Session, text: str) -> None:
 
 
 def show_file(session: Session) -> None:
+    write_file(session, fetched(session, session.options.file))
+
+
+def write_file(session: Session, body: bytes) -> None:
     """To a terminal as safe text, elsewhere the bytes as they are."""
-    body = fetched(session, session.options.file)
     if session.options.json:
         session.screen.json({"name": session.options.file, "content": body.decode("utf-8", "backslashreplace")})
     elif session.screen.terminal:

@@ -7,15 +7,13 @@ import time
 from odin.cli import pipelines
 from odin.cli.options import Parser, connected, name, positive
 from odin.cli.session import Session
-from odin.client.errors import NotFound, Usage
+from odin.client.errors import Usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
-    from typing import Any
 
 LIMIT = 20
-PAGE = 500  # the most that the API gives at once
 
 EXAMPLES = (
     ("", "the 20 newest pipelines"),
@@ -67,32 +65,22 @@ def draw(session: Session, columns: tuple[str, ...]) -> None:
     elif "--" in identifier:
         show_task(session, identifier)
     else:
-        answer = one(session, identifier)
+        answer = {"pipeline": session.client.pipeline(identifier).raw}
         if not session.show(answer):
             session.screen.say("\n".join(pipelines.full(session.screen, answer["pipeline"], time.time())))
 
 
-def one(session: Session, pipeline: str) -> dict[str, Any]:
-    return {"pipeline": session.client.pipeline(pipeline).raw}
-
-
 def show_task(session: Session, identifier: str) -> None:
-    pipeline, _, rest = identifier.partition("--")
-    tasks = one(session, pipeline)["pipeline"]["tasks"]
-    wanted = rest.partition("--")[0]
-    for task in tasks:
-        if task["name"] == wanted:
-            if not session.show({"task": task}):
-                session.screen.say("\n".join(pipelines.one_task(session.screen, task, time.time())))
-            return
-    from odin.cli.nearest import suggestion
-
-    near = suggestion(wanted, [task["name"] for task in tasks])
-    raise NotFound(f'pipeline "{pipeline}" has no task "{wanted}"{near}')
+    task = session.client.task(identifier).raw
+    if not session.show({"task": task}):
+        session.screen.say("\n".join(pipelines.one_task(session.screen, task, time.time())))
 
 
 def show_recent(session: Session, columns: tuple[str, ...]) -> None:
-    answer = first(session)
+    options = session.options
+    answer = session.client.pipelines(
+        job=options.job, user=options.user, limit=None if options.all else options.limit
+    ).raw
     if session.show(answer):
         return
     if answer["pipelines"]:
@@ -106,21 +94,6 @@ def show_recent(session: Session, columns: tuple[str, ...]) -> None:
 
 def unfiltered(session: Session) -> bool:
     return not (session.options.job or session.options.user)
-
-
-def first(session: Session) -> dict[str, Any]:
-    """The first page, or with ``--all`` every page as if they were one."""
-    options = session.options
-    wanted = None if options.all else options.limit
-    found: list[Any] = []
-    cursor = None
-    while True:
-        size = PAGE if wanted is None else min(PAGE, wanted - len(found))
-        answer = session.server.get("/v1/pipelines", limit=size, cursor=cursor, job=options.job, user=options.user)
-        found += answer["pipelines"]
-        cursor = answer.get("nextCursor")
-        if not cursor or (wanted is not None and len(found) >= wanted):
-            return {**answer, "pipelines": found}
 
 
 def chosen(columns: str | None) -> tuple[str, ...]:

@@ -26,6 +26,19 @@ def width(text: str) -> int:
     return len(text) if text.isascii() else sum(map(sign_width, text))
 
 
+def wraps(text: str, columns: int) -> int:
+    """How often a terminal begins a new row for text without escapes; what is two columns wide is never split."""
+    if text.isascii():
+        return max(0, len(text) - 1) // columns
+    rows = taken = 0
+    for sign in text:
+        wide = sign_width(sign)
+        if taken + wide > columns:
+            rows, taken = rows + 1, 0
+        taken += wide
+    return rows
+
+
 def cut(text: str, columns: int, ellipsis: str = "…") -> str:
     """``text`` in at most so many columns, with an ellipsis where something is left out. Without escapes."""
     if columns <= 0:

@@ -75,7 +75,7 @@ def split(place: str) -> tuple[str | None, str, str | None, str]:
     scheme, separator, rest = place.strip().rpartition("://")
     netloc, slash, path = rest.partition("/")
     if "@" in netloc:
-        raise Usage("leave the user name out of the server's URL; use --username")
+        raise Usage("leave the user name out of the server's URL", remedy="username")
     host, port = split_port(netloc)
     if not host or not printable(host) or any(sign in path for sign in "?#") or not printable(path):
         raise Usage(f'"{place}" is not a host name or a URL such as https://odin.example.com:9003')

@@ -18,10 +18,13 @@ class ClusterCalls(Calls):
     __slots__ = ()
 
     def nodes(self) -> Nodes:
-        """The machines where tasks run, and their GPUs."""
+        """The machines where tasks run, and their GPUs; ``notice`` says what could not be told."""
         from odin.client.node import Node, Nodes
 
-        return Nodes(Node(raw) for raw in self.server.get("/v1/nodes")["nodes"])
+        answer = self.server.get("/v1/nodes")
+        found = Nodes(Node(raw) for raw in answer["nodes"])
+        found.notice = str(answer.get("notice") or "")
+        return found
 
     def app(self) -> dict[str, Any]:
         """What this server is: version, executor, database, where it keeps pipelines."""

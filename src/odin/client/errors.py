@@ -38,12 +38,22 @@ class Problem(Record):
         return f"<Problem {self}>"
 
 
+# What may help, in the words of a program, after what went wrong; the commands have words of their own.
+REMEDIES: Mapping[str, str] = {
+    "start": "; start it with odin-serve, or name another one with url or ODIN_URL",
+    "url": "; name the server with url or ODIN_URL",
+    "scheme": "; if it is meant to speak plain HTTP, its url begins with http://",
+    "username": "; give username",
+    "password": ", and there is nobody to ask; run odin-auth, set ODIN_TOKEN, or give password or ask",
+}
+
+
 class ClientError(Exception):
     """What a call raises. ``str(error)`` is one line for people, and a line for each place that it does not name.
 
     From an answer of the server (RFC 9457): ``status`` is HTTP's number, 0 without an answer; ``title`` the kind of
     problem; ``detail`` what happened and what to do; ``problems`` the places in a file or a body. ``retry_after_s`` is
-    how long a busy server asks to wait.
+    how long a busy server asks to wait. ``remedy`` is a key of ``REMEDIES``.
     """
 
     code = 9
@@ -56,6 +66,7 @@ class ClientError(Exception):
         problems: Sequence[Mapping[str, object]] = (),
         status: int = 0,
         retry_after_s: float | None = None,
+        remedy: str = "",
     ) -> None:
         super().__init__(detail)
         self.detail = detail
@@ -63,9 +74,11 @@ class ClientError(Exception):
         self.problems = tuple(Problem(dict(problem)) for problem in problems)
         self.status = status
         self.retry_after_s = retry_after_s
+        self.remedy = remedy
 
     def __str__(self) -> str:
-        return "\n".join([self.detail, *(f"  {place}" for place in self.problems if place.message not in self.detail)])
+        told = self.detail + REMEDIES.get(self.remedy, "")
+        return "\n".join([told, *(f"  {place}" for place in self.problems if place.message not in self.detail)])
 
 
 class Usage(ClientError):

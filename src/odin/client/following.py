@@ -31,19 +31,17 @@ TICK_S = 5.0  # when nobody wants to know: how long a dead connection may look a
 class Patience:
     """Waiting for a server that went away: longer each time, one notice, an end.
 
-    Not for one that never answered, unless it is ``known`` to be there.
+    Not for one that never answered.
     """
 
-    def __init__(self, server: Server, notice: Callable[[str], None], *, known: bool = False) -> None:
+    def __init__(self, server: Server, notice: Callable[[str], None]) -> None:
         self._server = server
         self._notice = notice
-        self._known = known
         self._since: float | None = None
         self._pause_s = FIRST_PAUSE_S
         self._told = False
 
     def answered(self) -> None:
-        self._known = True
         self._since = None
         self._pause_s = FIRST_PAUSE_S
 
@@ -66,11 +64,10 @@ class Patience:
             try:
                 answer = ask()
             except (Unreachable, ServerFailed) as error:
-                if not self._known:
+                if not self._server.known:
                     raise
                 self.wait(error)
             else:
-                self._known = True
                 self._since = None  # an answer, though a quiet stream may say nothing more for hours
                 return answer
 

@@ -40,6 +40,25 @@ class Log(Record):
         return str(self.raw.get("logs") or "")
 
 
+class Piece:
+    """Some bytes of a log that is followed.
+
+    ``attempt`` wrote them, ``position`` is the byte after them in its log. ``at`` is when they arrived, POSIX
+    seconds; None for what was there before, and where nobody asked.
+    """
+
+    __slots__ = ("at", "attempt", "data", "position")
+
+    def __init__(self, data: bytes, attempt: int, position: int, at: float | None) -> None:
+        self.data = data
+        self.attempt = attempt
+        self.position = position
+        self.at = at
+
+    def __repr__(self) -> str:
+        return f"<Piece {len(self.data)} bytes of attempt {self.attempt} up to {self.position}>"
+
+
 class Cleanup(Record):
     """What was removed of a pipeline or a task, or would be."""
 

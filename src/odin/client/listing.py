@@ -22,14 +22,14 @@ class Pipelines:
     ...     print(pipeline.id, pipeline.outcome)
     """
 
-    __slots__ = ("_client", "_cursor", "_found", "_limit", "_more", "_wanted")
+    __slots__ = ("_answer", "_client", "_found", "_limit", "_more", "_wanted")
 
     def __init__(self, client: Client, wanted: dict[str, Any], limit: int | None) -> None:
         self._client = client
         self._wanted = wanted
         self._limit = limit
         self._found: list[Pipeline] = []
-        self._cursor: str | None = None
+        self._answer: dict[str, Any] = {}
         self._more = limit is None or limit > 0
 
     def __iter__(self) -> Iterator[Pipeline]:
@@ -46,20 +46,28 @@ class Pipelines:
             pass
         return self._found[index]
 
+    @property
+    def raw(self) -> dict[str, Any]:
+        """All of them, as one answer of the API; ``nextCursor`` is in it where ``limit`` left some out."""
+        while self._more:
+            self._fetch(LARGEST_PAGE)
+        return {**self._answer, "pipelines": [pipeline.raw for pipeline in self._found]}
+
     def _fetched(self) -> bool:
         """Whether there was more."""
         before = len(self._found)
         while self._more and len(self._found) == before:
-            self._fetch()
+            self._fetch(PAGE)
         return len(self._found) > before
 
-    def _fetch(self) -> None:
-        left = LARGEST_PAGE if self._limit is None else self._limit - len(self._found)
-        size = min(left, LARGEST_PAGE) if self._limit is not None else PAGE
-        answer = self._client.server.get("/v1/pipelines", limit=size, cursor=self._cursor, **self._wanted)
-        self._found += [Pipeline(raw, self._client) for raw in answer["pipelines"]]
-        self._cursor = answer.get("nextCursor")
-        self._more = bool(self._cursor) and (self._limit is None or len(self._found) < self._limit)
+    def _fetch(self, page: int) -> None:
+        """The next page, of ``page`` pipelines where no limit says how many there may be."""
+        size = page if self._limit is None else min(self._limit - len(self._found), LARGEST_PAGE)
+        cursor = self._answer.get("nextCursor")
+        self._answer = self._client.server.get("/v1/pipelines", limit=size, cursor=cursor, **self._wanted)
+        self._found += [Pipeline(raw, self._client) for raw in self._answer["pipelines"]]
+        more = bool(self._answer.get("nextCursor"))
+        self._more = more and (self._limit is None or len(self._found) < self._limit)
 
     def __repr__(self) -> str:
         return f"<Pipelines {len(self._found)}{' and more' if self._more else ''}>"

@@ -12,6 +12,7 @@ from contextlib import closing
 
 from odin.client.encoding import quote
 from odin.client.following import Patience
+from odin.client.history import Piece
 from odin.client.pipeline import FINAL
 from odin.client.server import Server
 from odin.client.wire import Answer, Broken, Idle
@@ -53,6 +54,12 @@ def as_written(
                 return
 
 
+def bytes_of(pieces: Generator[Piece]) -> Generator[bytes]:
+    with closing(pieces):
+        for piece in pieces:
+            yield piece.data
+
+
 def whole_lines(pieces: Generator[bytes]) -> Generator[str]:
     """Lines without their ends, as ``\\n`` ends them; bytes that are no UTF-8 as ``\\xff``."""
     rest = b""
@@ -74,8 +81,7 @@ def progress_of(server: Server, task_id: str) -> tuple[str, int]:
 class Follower:
     """Follows one task; ``lines`` is how much of what is there already is wanted, None for all.
 
-    ``known``: the server was there a moment ago, so that also its first answer is waited for.
-    While ``pieces`` is read, ``number`` is the attempt that the last piece is of, ``position`` the byte after it.
+    ``timed`` wants to know when its bytes arrived.
     """
 
     def __init__(
@@ -87,19 +93,19 @@ class Follower:
         attempt: int | None = None,
         lines: int | None = None,
         container: str | None = None,
-        known: bool = False,
+        timed: bool = False,
     ) -> None:
         self._server = server
         self._task_id = task_id
-        self._patience = Patience(server, notice, known=known)
+        self._patience = Patience(server, notice)
         self._notice = notice
         self._attempt = attempt
         self._lines = lines
         self._container = container
-        self.number = 0
-        self.position = 0
+        self._timed = timed
+        self._watched = False  # an attempt that begins from now on has written nothing before
 
-    def pieces(self) -> Generator[bytes]:
+    def pieces(self) -> Generator[Piece]:
         """The log as it comes, up to the end of the task, or of the attempt if one was named."""
         if self._attempt is not None:
             yield from self._one(self._attempt)
@@ -119,23 +125,23 @@ class Follower:
                 return number + 1  # none is left out, also when two began between two questions
             if status in FINAL:
                 return 0
+            self._watched = True
             time.sleep(POLL_S)
 
     def _progress(self) -> tuple[str, int]:
         return self._patience.until_answered(lambda: progress_of(self._server, self._task_id))
 
-    def _one(self, number: int) -> Generator[bytes]:
+    def _one(self, number: int) -> Generator[Piece]:
         """One attempt from beginning to end."""
-        self.number = number
-        self.position = self._patience.until_answered(lambda: self._start(number))
-        self._lines = None  # of a later attempt everything is new
+        position, before = self._patience.until_answered(lambda: self._start(number))
+        self._lines, self._watched = None, True  # of a later attempt everything is new
         while True:
-            answer = self._patience.until_answered(lambda: self._open(number, self.position))
+            answer = self._patience.until_answered(lambda: self._open(number, position))  # noqa: B023 - called at once
             try:
-                for piece in answer.pieces():
+                for data in answer.pieces():
                     self._patience.answered()
-                    self.position += len(piece)
-                    yield piece
+                    position += len(data)
+                    yield Piece(data, number, position, time.time() if self._timed and position > before else None)
                 if self._ended(number):
                     return
                 time.sleep(POLL_S)
@@ -146,12 +152,14 @@ class Follower:
             finally:
                 answer.close()
 
-    def _start(self, number: int) -> int:
-        """The byte to begin at: the first, or that of the last lines asked for."""
-        if self._lines is None:
-            return 0
-        values: dict[str, Any] = {"lines": self._lines, "attempt": number, "container": self._container}
-        return int(self._server.get(path_of(self._task_id), **values)["offset"])
+    def _start(self, number: int) -> tuple[int, int]:
+        """The byte to begin at, the first or that of the last lines asked for; and how many there were before."""
+        measured = self._timed and not self._watched
+        if self._lines is None and not measured:
+            return 0, 0
+        values: dict[str, Any] = {"lines": self._lines or 1, "attempt": number, "container": self._container}
+        facts = self._server.get(path_of(self._task_id), **values)
+        return int(facts["offset"]) if self._lines else 0, int(facts["size"]) if measured else 0
 
     def _open(self, number: int, position: int) -> Answer:
         answer = stream(self._server, self._task_id, attempt=number, container=self._container, offset=position)

@@ -27,14 +27,30 @@ class Node(Record):
         """Its cards, with the driver's figures under the names that the API gives them."""
         return list(self.raw.get("gpus") or ())
 
+    @property
+    def gpu_count(self) -> int:
+        """How many it has, as the cluster counts them; it may tell nothing more of them."""
+        return int(self.raw.get("nvidia.com/gpu") or 0)
+
+    @property
+    def requested(self) -> dict[str, float] | None:
+        """What the pods on it asked for: cores, bytes, pieces. None where that is not known."""
+        return self.raw.get("requested")
+
+    @property
+    def report(self) -> dict[str, Any] | None:
+        """How old (``ageS``) and how ``fresh`` the last report of the node's agent is. None without one."""
+        return self.raw.get("report")
+
     def __repr__(self) -> str:
         return f"<Node {self.host} {len(self.gpus)} GPUs>"
 
 
 class Nodes(list[Node]):
-    """The machines of the cluster."""
+    """The machines of the cluster. ``notice`` is a sentence if something of them could not be told, else empty."""
 
-    __slots__ = ()
+    __slots__ = ("notice",)
+    notice: str
 
     def _repr_html_(self) -> str:
         from odin.client.html import nodes

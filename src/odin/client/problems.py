@@ -34,7 +34,7 @@ def failure(address: Address, reply: Reply) -> ClientError:
     """What this answer, which is no success, means."""
     if 300 <= reply.status < 400:
         place = reply.fields.get("location", "elsewhere")
-        return Unreachable(f"{address.url} redirects to {place}; if that is your server, name it with --host")
+        return Unreachable(f"{address.url} redirects to {place}, where no token is sent", remedy="url")
     problem = read(reply)
     if problem is None:
         return foreign(address, reply)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from typing import Any
 
-    from odin.client.history import Events, Log
+    from odin.client.history import Events, Log, Piece
 
 
 class ResourceCalls(Calls):
@@ -76,10 +76,27 @@ class ResourceCalls(Calls):
         Without ``lines`` from the beginning. After a lost connection it goes on with the next byte, also over a
         restart of the server, which ``notice`` is told of once.
         """
+        from odin.client.logs import bytes_of
+
+        found = self.follow_pieces(task_id, lines=lines, attempt=attempt, container=container, notice=notice)
+        return bytes_of(found)
+
+    def follow_pieces(
+        self,
+        task_id: str,
+        *,
+        lines: int | None = None,
+        attempt: int | None = None,
+        container: str | None = None,
+        notice: Callable[[str], None] | None = None,
+        timed: bool = False,
+    ) -> Generator[Piece]:
+        """The same with the place of each piece: its attempt, its position, and if ``timed`` when it arrived."""
         from odin.client.logs import Follower
 
         told = notice or self.server.warn
-        return Follower(self.server, task_id, notice=told, attempt=attempt, lines=lines, container=container).pieces()
+        wanted: dict[str, Any] = {"lines": lines, "attempt": attempt, "container": container}
+        return Follower(self.server, task_id, notice=told, timed=timed, **wanted).pieces()
 
     def follow_lines(
         self,

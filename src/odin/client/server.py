@@ -52,7 +52,7 @@ class Server:
         self.warn = warn
         self._trace = trace
         self._warned = False
-        self._known = False  # that a server of Odin's is there
+        self.known = False  # it has answered once; so when it does not, it is taken to be restarting
 
     def get(self, path: str, *, signed: bool = True, patient: bool = True, **values: object) -> dict[str, Any]:
         return self._json(self._request("GET", path + query(values), signed=signed, patient=patient))
@@ -173,13 +173,13 @@ class Server:
     ) -> Reply:
         tries = 0
         while True:
-            pauses_s = (LONGER_PAUSES_S if self._known else PAUSES_S) if repeatable else ()
+            pauses_s = (LONGER_PAUSES_S if self.known else PAUSES_S) if repeatable else ()
             pause_s = pauses_s[tries] if tries < len(pauses_s) else None
             tries += 1
             try:
                 reply = self._once(method, target, fields, body, answer_s)
             except (Broken, Unreachable) as error:
-                if pause_s is None or not (self._known or isinstance(error, Broken)):
+                if pause_s is None or not (self.known or isinstance(error, Broken)):
                     raise self._lost(error, repeatable) from error
                 time.sleep(pause_s)
                 continue
@@ -213,7 +213,7 @@ class Server:
     def _open(self, method: str, target: str, fields: Mapping[str, str], body: bytes | None, answer_s: float) -> Answer:
         began = time.perf_counter()
         answer = exchange(self.address, method, target, fields, body, timeout_s=answer_s)
-        self._known = self._known or 200 <= answer.status < 300
+        self.known = self.known or 200 <= answer.status < 300
         took_ms = (time.perf_counter() - began) * 1000
         self._trace(f"{method} {self.address.url}{target}: {answer.status} after {took_ms:.1f} ms")
         return answer

@@ -1,8 +1,8 @@
 """Which token a request carries, and asking for the password when there is none that works.
 
-In this order: ``ODIN_TOKEN``; the file of ``--token`` or ``ODIN_TOKEN_FILE``; the store of this user. A token counts
-until the end that it names itself; then, or when the server refuses it, the password is asked for once.
-Source: cli.md.
+In this order: ``ODIN_TOKEN``; the file of ``--token`` or ``ODIN_TOKEN_FILE``; the store of this machine's user, for the
+one who is named or who signed in last. A token counts until the end that it names itself; then, or when the server
+refuses it, the password is asked for once. Source: cli.md.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from odin.client.tokens import Token, TokenFile, TokenStore, Unsafe
 
 Asking = Callable[[str], str | None]  # a prompt -> the password; None when there is nobody to ask
 Authenticate = Callable[[str, str], str]  # user name, password -> token
-REMEDIES = {"ODIN_TOKEN": "unset it, or put one from odin-auth in it"}
+RENEWALS = {"ODIN_TOKEN": "unset it, or put one from odin-auth in it"}
 
 
 class SignIn:
@@ -49,7 +49,7 @@ class SignIn:
         self._authenticate = authenticate
         self._ask = ask
         self._fallback = fallback
-        self._username = username
+        self._username = username or None
         self._password = password
         self._given = given
         self._source = source
@@ -89,13 +89,23 @@ class SignIn:
                 return self._new
             return self._signed_in(refused=refused is not None)
 
+    def stay(self, token: Token) -> Token:
+        """From now on this is the token of commands that name no user."""
+        if self._keeps and self._file is None and not self._given:
+            url, usual = self._address.url, self._address.usual
+            last = self._store.read(url, usual=usual)
+            if last is None or last.text != token.text:
+                self._store.write(url, token, usual=usual)
+        return token
+
     def _signed_in(self, *, refused: bool = False) -> Token:
         if self._given:
             state = "has expired" if self._expired else f"is not accepted by {self._address.url}"
-            raise NotAllowed(f"the token in {self._source} {state}; {REMEDIES.get(self._source, 'give another one')}")
+            raise NotAllowed(f"the token in {self._source} {state}; {RENEWALS.get(self._source, 'give another one')}")
         password = self._password if self._password is not None else self._ask("odin password: ")
         if password is None:
-            raise NotAllowed(self._nobody(refused))
+            state = "your sign-in has expired" if self._expired or refused else "you are not signed in"
+            raise NotAllowed(f"{state} at {self._address.url}", remedy="password")
         username = self._username or self._fallback
         self._new = Token(self._authenticate(username, password), username, fresh=True)
         if self._keeps:
@@ -106,26 +116,20 @@ class SignIn:
         """``--username`` says who is meant, and the kept token is another user's."""
         return bool(self._username and token.username) and self._username != token.username
 
-    def _nobody(self, refused: bool) -> str:
-        state = "your sign-in has expired" if self._expired or refused else "you are not signed in"
-        return (
-            f"{state} at {self._address.url}, and there is no terminal to ask for the password;"
-            " run odin-auth, or set ODIN_TOKEN or ODIN_PASSWORD"
-        )
-
     def _stored(self) -> Token | None:
         if not self._keeps:
             return None
         if self._file is None:
-            return self._store.read(self._address.url, usual=self._address.usual)
+            return self._store.read(self._address.url, usual=self._address.usual, username=self._username)
         try:
             return self._file.read()
         except Unsafe as error:
             raise NotAllowed(str(error)) from error
 
     def _keep(self, token: Token) -> None:
+        """A user who is named for one command does not take the place of the one who signed in here."""
         if self._file is None:
-            self._store.write(self._address.url, token, usual=self._address.usual)
+            self._store.write(self._address.url, token, usual=self._address.usual, last=self._username is None)
             return
         try:
             self._file.write(token)

@@ -26,7 +26,7 @@ def secured(plain: _socket.socket, address: Address) -> ssl.SSLSocket:
         ) from error
     except (ssl.SSLError, OSError) as error:
         sock.close()
-        raise Unreachable(f"{address.url} does not speak TLS ({reason(error)}); try --scheme http") from error
+        raise Unreachable(f"{address.url} does not speak TLS ({reason(error)})", remedy="scheme") from error
 
 
 def reason(error: OSError) -> str:

@@ -1,8 +1,10 @@
-"""Tokens on this machine: one for each server, in a file that only its owner can read.
+"""Tokens on this machine: one for each user of each server, in a file that only its owner can read.
 
-``~/.config/odin/tokens.json`` holds ``{"<server's url>": {"token", "username"}}``. ``~/.odin.token`` holds the bare
-token of the usual server, for older clients. Files are made with ``O_EXCL`` and mode 0600 in a folder of mode 0700 and
-moved into place; one that others can read, or a link, is not used. Source: cli.md; reliability.md, A-73.
+``~/.config/odin/tokens.json`` holds ``{"<server's url>": {"token", "username", "others": {"<username>": token}}}``: the
+token of whoever signed in there last, and below ``others``, which older files do not have, those of users who are
+named to be used. ``~/.odin.token`` holds the bare token of the usual server, for older clients. Files are made with
+``O_EXCL`` and mode 0600 in a folder of mode 0700 and moved into place; one that others can read, or a link, is not
+used. Source: cli.md; reliability.md, A-73.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import time
 from binascii import Error as NotBase64
 from binascii import a2b_base64
 from collections.abc import Callable
@@ -122,27 +125,34 @@ class TokenStore:
         self.older = TokenFile(os.path.join(home, ".odin.token"))
         self._warn = warn
 
-    def read(self, server: str, *, usual: bool) -> Token | None:
-        """The token that this server gave. ``usual`` servers may also use the older clients' file."""
-        found = self._all().get(server)
-        if isinstance(found, dict) and isinstance(found.get("token"), str):
-            return Token(found["token"], str(found.get("username") or ""))
-        if not usual:
-            return None
+    def read(self, server: str, *, usual: bool, username: str | None = None) -> Token | None:
+        """The token that this server gave to the user, None being whoever signed in last.
+
+        ``usual`` servers may also use the older clients' file.
+        """
+        kept = Kept(self._all().get(server))
+        if kept.last is not None or not usual:
+            return kept.of(username)
         try:
-            return self.older.read()
+            token = self.older.read()
         except Unsafe as error:
             self._warn(f"not used: {error}")
             return None
+        return token if token is None or username is None or token.username in ("", username) else None
 
-    def write(self, server: str, token: Token, *, usual: bool) -> None:
-        """Keep the token. A home that cannot be written is a warning: the command itself can go on."""
+    def write(self, server: str, token: Token, *, usual: bool, last: bool = True) -> None:
+        """Keep the token; with ``last`` it is what commands use that name no user.
+
+        A home that cannot be written is a warning: the command itself can go on.
+        """
         try:
             with self._locked():
                 tokens = self._all()
-                tokens[server] = {"token": token.text, "username": token.username}
+                kept = Kept(tokens.get(server))
+                is_last = kept.add(token, last=last)
+                tokens[server] = kept.record()
                 write_private(self.path, json.dumps(tokens, indent=1) + "\n")
-            if usual:
+            if usual and is_last:
                 self.older.write(token)
         except OSError as error:
             self._warn(f"the token could not be kept in {self.path} ({(error.strerror or '').lower()})")
@@ -165,6 +175,43 @@ class TokenStore:
             os.makedirs(self.folder, mode=0o700, exist_ok=True)
         os.chmod(self.folder, 0o700)
         return Lock(os.path.join(self.folder, "lock"))
+
+
+class Kept:
+    """The tokens of one server: that of ``last``, who signed in last, and those of the other users."""
+
+    def __init__(self, record: object) -> None:
+        facts = record if isinstance(record, dict) else {}
+        others = facts.get("others")
+        found = others if isinstance(others, dict) else {}
+        self._tokens = {name: Token(text, name) for name, text in found.items() if isinstance(text, str)}
+        self.last: Token | None = None
+        if isinstance(facts.get("token"), str):
+            self.last = Token(facts["token"], str(facts.get("username") or ""))
+
+    def of(self, username: str | None) -> Token | None:
+        if username is None or (self.last is not None and self.last.username in ("", username)):
+            return self.last
+        return self._tokens.get(username)
+
+    def add(self, token: Token, *, last: bool) -> bool:
+        """Whether it is now the last user's, as the first one's is in any case."""
+        self._tokens.pop(token.username, None)
+        if last or self.last is None or self.last.username == token.username:
+            if self.last is not None and self.last.username != token.username:
+                self._tokens[self.last.username] = self.last
+            self.last = token
+        else:
+            self._tokens[token.username] = token
+        return self.last is token
+
+    def record(self) -> dict[str, object]:
+        """What the file holds; tokens that are over are left out."""
+        if self.last is None:
+            return {}
+        now = time.time()
+        others = {name: token.text for name, token in self._tokens.items() if name and token.valid_at(now)}
+        return {"token": self.last.text, "username": self.last.username, **({"others": others} if others else {})}
 
 
 class Lock:

@@ -23,12 +23,13 @@ class UserCalls(Calls):
     def sign_in(self, *, renew: bool = False) -> Token:
         """A token that the server takes: the one at hand if it still does, else a new one for the password.
 
-        ``renew`` asks for a new one in any case. Raises NotAllowed when there is no password to be had.
+        Its user is the one of this machine's commands from now on, where this client keeps tokens. ``renew`` asks for
+        a new one in any case. Raises NotAllowed when there is no password to be had.
         """
         token = None if renew else self.token()
-        if token is not None and self.server.accepts(token):
-            return token
-        return self.server.sign_in.renew()
+        if token is None or not self.server.accepts(token):
+            token = self.server.sign_in.renew()
+        return self.server.sign_in.stay(token)
 
     def signed_in(self) -> Token:
         """A token that may work, without asking the server about the one at hand. Raises NotAllowed."""

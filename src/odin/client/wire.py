@@ -231,7 +231,7 @@ def connect(address: Address) -> Connection:
     try:
         sock = first_open(address)
     except OSError as error:
-        raise Unreachable(down(address, error)) from error
+        raise down(address, error) from error
     sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
     if address.scheme == "https":
         from odin.client.tls import secured
@@ -273,13 +273,12 @@ def opened(host: str, port: int) -> _socket.socket:
     raise failed
 
 
-def down(address: Address, error: OSError) -> str:
-    start = "start it with odin-serve, or name another one with --host or ODIN_URL"
+def down(address: Address, error: OSError) -> Unreachable:
     if isinstance(error, _socket.gaierror):
-        return f'there is no host "{address.host}" ({address.url}); name the server with --host or ODIN_URL'
+        return Unreachable(f'there is no host "{address.host}" ({address.url})', remedy="url")
     if isinstance(error, ConnectionRefusedError):
-        return f"no server answers at {address.url}; {start}"
-    return f"the server at {address.url} cannot be reached ({words(error)}); {start}"
+        return Unreachable(f"no server answers at {address.url}", remedy="start")
+    return Unreachable(f"the server at {address.url} cannot be reached ({words(error)})", remedy="start")
 
 
 def words(error: OSError) -> str:

@@ -185,6 +185,67 @@ def test_show_lists_jobs_files_and_one_file(server: Scripted, shell: Shell) -> N
     assert raw.stdout == b"\0\xff\x1b"
 
 
+@pytest.fixture
+def rendered(server: Scripted, shell: Shell) -> Shell:
+    files = [{"name": "conf/a b.ini", "bytes": 7}, {"name": "main.yml", "bytes": 10}]
+    server.on(f"GET /v1/pipelines/{ID}/files", body({"files": files}))
+    server.on(f"GET /v1/pipelines/{ID}/files/main.yml", body(b"tasks: []\n", kind="text/plain; charset=utf-8"))
+    server.on(f"GET /v1/pipelines/{ID}/files/conf/a%20b.ini", body("lr = ü".encode(), kind="text/plain; charset=utf-8"))
+    server.on(f"GET /v1/pipelines/{ID}", body({"pipeline": pipeline()}))
+    server.on("GET /v1/jobs/hello", body({"job": {"id": "hello", "files": []}}))
+    return shell
+
+
+def test_show_of_a_pipeline_is_what_was_rendered_for_it(rendered: Shell) -> None:
+    assert done(rendered.run("odin-show", ID)) == "==> conf/a b.ini <==\nlr = ü\n\n==> main.yml <==\ntasks: []\n"
+    assert done(rendered.run("odin-show", ID, "conf/a b.ini")) == "lr = ü"
+    tree = done(rendered.run("odin-show", ID, "--tree")).splitlines()
+    assert [line.split() for line in tree] == [["file", "bytes"], ["conf/a", "b.ini", "7"], ["main.yml", "10"]]
+
+
+def test_show_of_a_pipeline_as_json(rendered: Shell) -> None:
+    found = json.loads(done(rendered.run("odin-show", ID, "--json")))
+    assert found["files"][1] == {"name": "main.yml", "bytes": 10, "content": "tasks: []\n"}
+    assert json.loads(done(rendered.run("odin-show", ID, "--json", "--tree")))["files"][0] == {
+        "name": "conf/a b.ini",
+        "bytes": 7,
+    }
+    one = json.loads(done(rendered.run("odin-show", ID, "main.yml", "--json")))
+    assert one == {"name": "main.yml", "content": "tasks: []\n"}
+
+
+def test_show_says_where_the_files_are_that_were_not_rendered(server: Scripted, rendered: Shell) -> None:
+    there = f"its other files: odin-show hello --at {'3f2a9c1e' * 5}"
+    server.on(f"GET /v1/pipelines/{ID}/files/train.py", problem(404, "the pipeline has no rendered file train.py"))
+    missing = rendered.run("odin-show", ID, "train.py")
+    assert (missing.returncode, missing.stdout) == (3, "")
+    assert missing.stderr == f"odin-show: the pipeline has no rendered file train.py ({there})\n"
+    server.on(f"GET /v1/pipelines/{ID}/files", body({"files": []}))
+    nothing = rendered.run("odin-show", ID)
+    assert (nothing.returncode, nothing.stdout) == (0, "")
+    assert nothing.stderr == f"nothing was rendered for {ID}: {there}\n"
+
+
+def test_show_of_a_name_that_is_nothing_speaks_of_what_it_looks_like(server: Scripted, shell: Shell) -> None:
+    for name in ("hello-ab12cd35", "helo", "nlp/sst2"):
+        there = name.replace("/", "__")
+        server.on(f"GET /v1/jobs/{there}", problem(404, f"no job {name}"))
+        server.on(f"GET /v1/jobs/{there}/files/main.yml", problem(404, f"no job {name}"))
+        server.on(f"GET /v1/pipelines/{name.replace('/', '%2F')}/files", problem(404, f"there is no pipeline {name}"))
+        said = "there is no pipeline" if name == "hello-ab12cd35" else "no job"
+        for more in ([], ["main.yml"]):
+            missing = shell.run("odin-show", name, *more)
+            assert (missing.returncode, missing.stderr) == (3, f"odin-show: {said} {name}\n")
+    server.on("GET /v1/jobs/model-2026beta/files/man.yml", problem(404, "the job has no file man.yml"))
+    server.on("GET /v1/jobs/model-2026beta", body({"job": {"id": "model-2026beta"}}))
+    assert "the job has no file" in shell.run("odin-show", "model-2026beta", "man.yml").stderr
+
+
+def test_show_at_a_commit_is_of_a_job(server: Scripted, rendered: Shell) -> None:
+    assert rendered.run("odin-show", ID, "--at", "a" * 40).returncode == 3
+    assert not server.asked(f"GET /v1/pipelines/{ID}/files")
+
+
 def test_data_prints_what_the_database_holds(server: Scripted, shell: Shell) -> None:
     held = {"label": ID, "job": "hello", "executed": []}
     server.on(f"GET /v1/resources/{ID}/data", body({"success": True, "jobs": held}))
@@ -251,6 +312,34 @@ def test_gpus_are_a_table_or_a_sentence(server: Scripted, shell: Shell) -> None:
     row = done(shell.run("odin-gpus")).splitlines()[1]
     assert row == "box   0000:01:00.0  H100  1024 MiB  81559 MiB  37 %   N/A  104/700 W  python3 (7)"
     assert done(shell.run("odin-gpus")) == "there are no GPUs on box\n"
+
+
+def node(host: str, **more: object) -> dict[str, object]:
+    return {"host": host, "gpus": [], "nvidia.com/gpu": 0, "requested": {}, "report": None} | more
+
+
+def test_gpus_of_a_cluster_tell_what_is_requested_and_which_agent_is_silent(server: Scripted, shell: Shell) -> None:
+    card = {"id": "0000:01:00.0", "productName": "H100"}
+    asked = {"nvidia.com/gpu": 2}
+    nodes = [
+        node("n1", gpus=[card], requested=asked, report={"fresh": True, "ageS": 2}, **{"nvidia.com/gpu": 4}),
+        node("n2", gpus=[card], requested={}, report={"fresh": False, "ageS": 600}, **{"nvidia.com/gpu": 1}),
+        node("n3", **{"nvidia.com/gpu": 8}),
+        node("n4"),
+    ]
+    answer = {"nodes": nodes, "notice": "the server may not list pods"}
+    server.on("GET /v1/nodes", body(answer))
+    shown = shell.run("odin-gpus")
+    head, *rows = shown.stdout.splitlines()
+    assert head.split()[-3:] == ["processes", "requested", "age"]
+    assert [(row.split()[0], row.split()[-3:]) for row in rows] == [
+        ("n1", ["2/4", "2", "s"]),
+        ("n2", ["0/1", "10", "min"]),
+        ("n3", ["0/8", "no", "report"]),
+    ]
+    assert rows[2].split()[1:3] == ["8", "GPUs"]
+    assert shown.stderr == "the server may not list pods\n"
+    assert json.loads(done(shell.run("odin-gpus", "--json"))) == answer
 
 
 def test_ping_tells_version_and_time_and_never_signs_in(server: Scripted, shell: Shell) -> None:

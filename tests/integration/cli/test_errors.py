@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from integration.cli.scripted import Scripted, Shell, body, dropped, problem
+from odin.cli import failures
+from odin.client import errors
 
 COMMANDS = ("auth", "user", "create", "push", "show", "run", "status", "data", "events", "logs", "cancel", "cleanup")
 
@@ -64,6 +66,21 @@ def test_https_to_a_port_without_tls_says_so(server: Scripted, shell: Shell) -> 
     )
     assert done.returncode == 5
     assert "does not speak TLS" in one_line(done)
+
+
+def test_what_may_help_is_said_in_the_words_of_a_command_line(server: Scripted, shell: Shell) -> None:
+    server.on("GET /v1/nodes", body(b"", 302, Location="https://odin.example.com"))
+    for told, command in {
+        "; name the server with --host or ODIN_URL": ("odin-gpus",),
+        "; start it with odin-serve, or name another one with --host or ODIN_URL": ("odin-ping", "--port", "1"),
+        "; use --username": ("odin-ping", "--host", "http://ana@localhost"),
+        "; run odin-auth, or set ODIN_TOKEN or ODIN_PASSWORD": ("odin-run", "hello"),
+    }.items():
+        assert one_line(shell.run(*command)).endswith(told + "\n")
+
+
+def test_commands_have_words_for_whatever_may_help() -> None:
+    assert failures.REMEDIES.keys() == errors.REMEDIES.keys()
 
 
 def test_every_place_of_refused_input_has_a_line(server: Scripted, shell: Shell, tmp_path: Path) -> None:

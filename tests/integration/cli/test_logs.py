@@ -148,6 +148,54 @@ def test_an_attempt_of_all_tasks_that_had_so_many(server: Scripted, shell: Shell
     assert shell.run("odin-logs", ID, "-f", "--attempt", "2").stdout == "twice | again\n"
 
 
+# ---- progress bars -------------------------------------------------------------------------------------------------
+
+BAR = b"reading\n\r  0%|   |\r 50%|#  |\r100%|###| 2/2\nsaved\n"
+FOLDED = ["reading", "100%|###| 2/2", "saved"]
+UNFOLDED = ["reading", "", "  0%|   |", " 50%|#  |", "100%|###| 2/2", "saved"]
+
+
+@pytest.fixture
+def bar(server: Scripted) -> None:
+    these(server, task("train", "executed"))
+    have(server, "train", BAR)
+    log = f"GET /v1/resources/{ID}--train/logs"
+    server.on(f"{log}?lines=1", body({"logs": "saved\n", "offset": len(BAR) - 6, "size": len(BAR)}))
+    server.on(f"{log}?follow=true&offset=0", stream(BAR))
+
+
+@pytest.mark.usefixtures("bar")
+@pytest.mark.parametrize("arguments", [[], ["-f"], ["--grep", "."], ["-f", "--grep", "."]])
+def test_a_bar_is_its_last_state_on_a_terminal(shell: Shell, arguments: list[str]) -> None:
+    for term in ("xterm-256color", "dumb"):
+        with pane(shell, "odin-logs", f"{ID}--train", *arguments, TERM=term) as seen:
+            assert seen.ended() == 0
+            assert seen.lines == FOLDED
+
+
+@pytest.mark.usefixtures("bar")
+def test_a_bar_is_its_last_state_among_the_lines_of_a_pipeline(shell: Shell) -> None:
+    assert shell.run("odin-logs", ID, "-f").stdout.splitlines() == [f"train | {line}" for line in FOLDED]
+    assert shell.run("odin-logs", ID).stdout.splitlines() == [f"==> {ID}--train <==", *FOLDED]
+    assert shell.run("odin-logs", ID, "-f", "--grep", "50%").stdout == ""
+
+
+@pytest.mark.usefixtures("bar")
+def test_every_state_of_a_bar_is_there_for_programs(shell: Shell) -> None:
+    for arguments in ([], ["-f"]):
+        assert shell.run("odin-logs", f"{ID}--train", *arguments).stdout.splitlines() == UNFOLDED
+        assert shell.run("odin-logs", f"{ID}--train", "--raw", *arguments).stdout.encode() == BAR.replace(b"\r", b"\n")
+    lines = shell.run("odin-logs", ID, "-f", "--json").stdout.splitlines()
+    assert [json.loads(line)["line"] for line in lines] == UNFOLDED
+
+
+def test_a_followed_bar_moves_in_place(server: Scripted, shell: Shell, held: threading.Event) -> None:
+    these(server, task("train", "executing"), outcome=None)
+    have(server, "train", BAR.partition(b"100%")[0] + b" 75%|## |", hold=held)
+    with pane(shell, "odin-logs", f"{ID}--train", "-f") as seen:
+        assert seen.shows("75%") == ["reading", " 75%|## |"]
+
+
 # ---- the first error -----------------------------------------------------------------------------------------------
 
 

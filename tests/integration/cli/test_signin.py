@@ -13,6 +13,7 @@ import pexpect
 import pytest
 
 from integration.cli.scripted import Scripted, Shell, body, problem, token
+from odin.client.tokens import read_claims
 
 LAUNCHED = body({"pipeline": {"id": "hello-ab12cd34", "name": "hello", "job": "hello"}})
 
@@ -126,6 +127,58 @@ def test_another_user_named_by_flag_does_not_use_the_kept_token(server: Scripted
     server.on("POST /v1/pipelines", LAUNCHED)
     shell.run("odin-run", "hello", "-u", "bob", "-p", "secret")
     assert len(server.asked("POST /v1/auth")) == 1
+
+
+def used(server: Scripted) -> list[str]:
+    """Whose tokens the launches carried."""
+    return [str(read_claims(one.headers["authorization"])["sub"]) for one in server.asked("POST /v1/pipelines")]
+
+
+def test_a_user_named_for_one_command_does_not_take_the_place_of_the_one_signed_in(
+    server: Scripted, shell: Shell
+) -> None:
+    server.on("POST /v1/auth", body({"message": token("ana")}), body({"message": token("bob")}))
+    server.on("POST /v1/pipelines", LAUNCHED)
+    shell.run("odin-auth", "-p", "secret")
+    for env in ({}, {"ODIN_USERNAME": "bob", "ODIN_PASSWORD": "secret"}, {"ODIN_USERNAME": "bob"}, {}):
+        assert shell.run("odin-run", "hello", **env).returncode == 0
+    assert used(server) == ["ana", "bob", "bob", "ana"]
+    assert len(server.asked("POST /v1/auth")) == 2
+
+
+def test_odin_auth_changes_who_commands_run_as_and_back(server: Scripted, shell: Shell) -> None:
+    shell.keep(server.url, token("ana"))
+    server.on("POST /v1/auth", body({"message": token("bob")}))
+    server.on("POST /v1/pipelines", LAUNCHED)
+    server.on("GET /v1/users/ana", body({"user": {"username": "ana"}}))
+    shell.run("odin-auth", "-u", "bob", "-p", "secret")
+    shell.run("odin-run", "hello")
+    back = shell.run("odin-auth", "-u", "ana")
+    assert back.stderr.startswith("signed in as ana until ")
+    shell.run("odin-run", "hello")
+    assert used(server) == ["bob", "ana"]
+    assert len(server.asked("POST /v1/auth")) == 1
+
+
+def test_a_token_file_of_before_goes_on_working_and_keeps_its_shape(server: Scripted, shell: Shell) -> None:
+    """Programs of the version before read ``token`` and ``username``, and nothing else."""
+    shell.keep(server.url, ana := token("ana"))
+    server.on("POST /v1/auth", body({"message": (bob := token("bob"))}))
+    server.on("POST /v1/pipelines", LAUNCHED)
+    shell.run("odin-run", "hello", "-u", "bob", "-p", "secret")
+    assert json.loads(shell.tokens.read_text()) == {
+        server.url: {"token": ana, "username": "ana", "others": {"bob": bob}}
+    }
+    shell.tokens.write_text(json.dumps({server.url: {"token": ana, "username": "ana", "others": 5}}))
+    assert shell.run("odin-run", "hello").returncode == 0
+    assert used(server) == ["bob", "ana"]
+
+
+def test_tokens_of_others_that_are_over_are_not_kept_for_ever(server: Scripted, shell: Shell) -> None:
+    shell.keep(server.url, token("ana", lifetime_s=-5))
+    server.on("POST /v1/auth", body({"message": token("bob")}))
+    shell.run("odin-auth", "-u", "bob", "-p", "secret")
+    assert "others" not in json.loads(shell.tokens.read_text())[server.url]
 
 
 def test_reading_sends_a_kept_token_and_asks_for_none(server: Scripted, shell: Shell) -> None:

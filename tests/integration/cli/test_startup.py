@@ -1,15 +1,13 @@
-"""Commands start fast: which modules they may load, and that completion scripts need no Python.
+"""Commands start fast: which modules they may load.
 
 Source: performance.md, W8; dependencies.md, section 6. A module that is new here costs every user at every command.
 """
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 
-import pexpect
 import pytest
 
 from integration.cli.scripted import Scripted, Shell, body, pipeline
@@ -81,48 +79,3 @@ def test_no_command_loads_the_server_or_a_heavy_module(shell: Shell, word: str) 
     }
     server = {f"odin.{room}" for room in ("main", "api", "engine", "executors", "jobs", "store", "settings", "model")}
     assert found & (server | heavy) <= loaded(shell, "import threading, queue") & heavy
-
-
-def test_completion_in_bash_knows_both_forms(shell: Shell) -> None:
-    script = shell.run("odin", "completion", "bash").stdout
-    for line, count in (("odin run --fol", 2), ("odin-run --fol", 1)):
-        words = line.split()
-        ask = (
-            f"{script}\nCOMP_WORDS=({line})\nCOMP_CWORD={count}\n$(complete -p {words[0]} | sed 's/.*-F //; s/ .*//')\n"
-        )
-        done = subprocess.run(
-            ["bash", "-c", ask + 'echo "${COMPREPLY[@]}"'], capture_output=True, text=True, check=True
-        )
-        assert done.stdout == "--follow\n", done.stderr
-
-
-@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
-def test_completion_in_fish_knows_both_forms(shell: Shell) -> None:
-    script = shell.run("odin", "completion", "fish").stdout
-    for line in ("odin run --fol", "odin-run --fol"):
-        ask = f"{script}\ncomplete -C '{line}'"
-        done = subprocess.run(["fish", "-c", ask], capture_output=True, text=True, check=True, env=shell.environ())
-        assert done.stdout == "--follow\tshow it live until it ends\n"
-
-
-@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
-def test_completion_in_zsh_knows_both_forms(shell: Shell) -> None:
-    (shell.home / "_odin").write_text(shell.run("odin", "completion", "zsh").stdout)
-    child = pexpect.spawn("zsh", ["-f"], env=shell.environ(TERM="dumb"), encoding="utf-8", timeout=60)
-    try:
-        child.sendline(f"PS1='> '; fpath=({shell.home} $fpath); autoload -U compinit; compinit -u -D; echo rea''dy")
-        child.expect_exact("ready")
-        for line in ("odin run --fol", "odin-run --fol"):
-            child.send(line + "\t")
-            child.expect_exact(line + "low ")
-            child.sendcontrol("u")
-    finally:
-        child.close(force=True)
-
-
-@pytest.mark.parametrize("shell_name", ["bash", "zsh", "fish"])
-def test_completion_scripts_name_every_command(shell: Shell, shell_name: str) -> None:
-    script = shell.run("odin", "completion", shell_name).stdout
-    for word in ("run", "status", "cleanup", "user"):
-        assert f"odin-{word}" in script
-    assert "file_name" in script

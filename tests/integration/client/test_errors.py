@@ -54,6 +54,24 @@ def test_a_server_that_is_not_odins_is_told_apart(server: Scripted, client: Clie
         client.pipeline(ID)
 
 
+def test_what_may_help_is_said_in_the_words_of_a_program(server: Scripted, client: Client) -> None:
+    server.on(SHOW, problem(401, "sign in"))
+    server.on("GET /v1/nodes", body(b"", 302, Location="https://odin.example.com"))
+    calls: dict[str, Callable[[], object]] = {
+        "run odin-auth, set ODIN_TOKEN, or give password or ask": lambda: Client(server.url).pipeline(ID),
+        "name the server with url or ODIN_URL": client.nodes,
+        "start it with odin-serve, or name another one with url": lambda: Client("http://127.0.0.1:1").jobs(),
+        "its url begins with http://": lambda: Client(server.url.replace("http:", "https:")).jobs(),
+        "give username": lambda: Client("http://ana@localhost"),
+    }
+    for told, call in calls.items():
+        with pytest.raises(ClientError) as raised:
+            call()
+        assert told in str(raised.value)
+        assert told not in raised.value.detail
+        assert "--" not in str(raised.value)
+
+
 REPEATED: dict[str, Callable[[Client], object]] = {
     SHOW: lambda c: c.pipeline(ID),
     "POST /v1/pipelines": lambda c: c.run("hello"),

@@ -170,6 +170,32 @@ def test_a_log_goes_on_with_the_next_byte(server: Scripted, client: Client) -> N
     assert list(client.follow_lines(TASK)) == ["one", "two", "three\\xff"]
 
 
+def test_pieces_of_a_log_know_their_place_and_when_they_came(server: Scripted, client: Client) -> None:
+    server.on(f"GET /v1/pipelines/{ID}", body({"pipeline": pipeline("succeeded", tasks=[task("train", "executed")])}))
+    server.on(f"GET /v1/resources/{TASK}/logs?lines=1&attempt=1", body({"logs": "old\n", "offset": 0, "size": 4}))
+    server.on(LOG + "0", stream(b"old\n", b"new", cut=True))
+    server.on(LOG + "7", stream(b"er\n"))
+    began = time.time()
+    pieces = list(client.follow_pieces(TASK, timed=True))
+    assert [(one.data, one.attempt, one.position) for one in pieces] == [
+        (b"old\n", 1, 4),
+        (b"new", 1, 7),
+        (b"er\n", 1, 10),
+    ]
+    assert pieces[0].at is None
+    assert all(one.at is not None and began <= one.at <= time.time() for one in pieces[1:])
+    assert [one.at for one in client.follow_pieces(TASK)] == [None] * 3
+
+
+def test_f75_a_server_that_has_answered_is_waited_for_also_before_the_first_event(
+    server: Scripted, client: Client
+) -> None:
+    server.on("POST /v1/pipelines", body({"pipeline": {"id": ID, "name": "hello", "job": "hello"}}))
+    server.on(STREAM, dropped, problem(503, "starting"), events(frame("end", pipeline("succeeded"), 5)))
+    launched = client.run("hello")
+    assert kinds(launched.follow()) == [("end", "5")]
+
+
 def test_a_log_that_is_read_no_further_is_closed(server: Scripted, client: Client, held: threading.Event) -> None:
     server.on(f"GET /v1/pipelines/{ID}", body({"pipeline": pipeline(None)}))
     server.on(LOG + "0", stream(b"one\n", b"two\n", hold=held))

@@ -110,6 +110,15 @@ def test_a_limited_listing_asks_for_no_more(server: Scripted, client: Client) ->
     assert (list(client.pipelines(limit=0)), len(server.requests)) == ([], 1)
 
 
+def test_a_listing_as_one_answer_of_the_api(server: Scripted, client: Client) -> None:
+    rows = [pipeline(id=str(number)) for number in range(3)]
+    server.on("GET /v1/pipelines?limit=500", body({"pipelines": rows[:2], "nextCursor": "x"}))
+    server.on("GET /v1/pipelines?limit=500&cursor=x", body({"pipelines": rows[2:]}))
+    server.on("GET /v1/pipelines?limit=2", body({"pipelines": rows[:2], "nextCursor": "x"}))
+    assert client.pipelines().raw == {"pipelines": rows}
+    assert client.pipelines(limit=2).raw == {"pipelines": rows[:2], "nextCursor": "x"}
+
+
 def test_a_change_says_what_it_is(server: Scripted, client: Client) -> None:
     done = pipeline("failed")
     ended = frame("end", done, 5)

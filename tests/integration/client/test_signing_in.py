@@ -10,6 +10,7 @@ import pytest
 
 from integration.cli.scripted import Request, Scripted, body, pipeline, problem, token
 from odin import Client, NotAllowed, TokenFile
+from odin.client.tokens import Token, TokenStore
 
 ID = "hello-ab12cd34"
 CANCEL = f"POST /v1/pipelines/{ID}/cancel"
@@ -44,14 +45,14 @@ def test_the_token_of_the_commands_is_used(odin: Scripted, home: Path) -> None:
 
 
 def test_a_given_token_goes_over_the_environments(odin: Scripted, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
-    monkeypatch.setenv("ODIN_TOKEN", token("env"))
+    monkeypatch.setenv("ODIN_TOKEN", set_there := token("env"))
     file = home / "token"
     file.write_text(filed := token("file"))
     file.chmod(0o600)
     Client(odin.url, token=(mine := token("mine"))).cancel(ID)
     Client(odin.url, token=TokenFile(str(file))).cancel(ID)
     Client(odin.url).cancel(ID)
-    assert sent(odin.requests) == [mine, filed, token("env")]
+    assert sent(odin.requests) == [mine, filed, set_there]
 
 
 def test_a_password_given_here_signs_in_and_leaves_nothing(
@@ -98,6 +99,25 @@ def test_a_token_that_the_server_refuses_is_renewed_once(odin: Scripted, home: P
     Client(odin.url, password="a horse", keep=True).cancel(ID)
     assert sent(odin.asked(CANCEL))[-1] == FRESH
     assert json.loads((home / ".config/odin/tokens.json").read_text())[odin.url]["token"] == FRESH
+
+
+def test_the_older_clients_file_is_of_whoever_signed_in_last(home: Path) -> None:
+    store, url = TokenStore(str(home)), "http://localhost:9003"
+    ana, bob = Token(token("ana")), Token(token("bob"))
+    store.write(url, ana, usual=True)
+    store.write(url, bob, usual=True, last=False)
+    assert (home / ".odin.token").read_text() == ana.text
+    (home / ".config/odin/tokens.json").unlink()
+    found = [store.read(url, usual=True, username=name) for name in (None, "ana", "bob")]
+    assert [one and one.text for one in found] == [ana.text, ana.text, None]
+
+
+def test_a_client_that_signs_in_for_a_user_leaves_the_commands_alone(odin: Scripted, home: Path) -> None:
+    kept(home, odin.url, mine := token("ana"))
+    odin.on("POST /v1/auth", body({"message": token("bob")}))
+    Client(odin.url, username="bob", password="a horse", keep=True).cancel(ID)
+    Client(odin.url).cancel(ID)
+    assert sent(odin.requests)[-1] == mine
 
 
 def test_a_home_that_cannot_be_written_does_not_ask_twice(odin: Scripted, home: Path, said: list[str]) -> None:
