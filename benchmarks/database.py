@@ -10,6 +10,7 @@ LONGEST_RUN_S = 300.0
 LOOK_S = 0.002
 OUTCOME = "SELECT outcome FROM pipelines WHERE id = ?"
 OPEN = "SELECT 1 FROM pipelines WHERE status IN ('BUILDING', 'RUNNING') LIMIT 1"
+STARTED = "SELECT count(*) FROM attempts WHERE started_at >= ?"
 FAILED = "SELECT id FROM pipelines WHERE outcome <> 'succeeded' LIMIT 1"
 
 
@@ -37,6 +38,11 @@ class Committed:
             time.sleep(LOOK_S)
         if not self.idle or self._one(FAILED):
             raise RuntimeError("some pipelines failed, or never ended")
+
+    def started(self, since: float) -> int:
+        """How many attempts began to run at or after a moment (POSIX seconds)."""
+        row = self._connection.execute(STARTED, (since,)).fetchone()
+        return int(row[0])
 
     @property
     def idle(self) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 import shapes
 from crowds import crowds
 from floors import Build
-from load import load
+from load import hold, load
 from logs import logs
 from server import SLOTS, Server
 from storm import reads, storm
@@ -71,4 +71,5 @@ LARGE: dict[str, Callable[[Path], Iterator[Row]]] = {
     "STREAMS": streams,
     "CROWDS": crowds,
     "LOAD": load,
+    "HOLD": hold,
 }

@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import processes
+from looking import Looking
 from server import Server
 from table import Row, Target
 
@@ -22,6 +24,8 @@ LINES = 100_000
 BURST = 50  # lines each 10 ms, so 5,000 a second of each task
 TIMES = 5  # followers of each task
 CLIENTS = 2  # processes that they are spread over
+QUIET_S = 5.0
+PING = {"ping": "/v1/ping"}
 JOB = "logs"
 
 
@@ -30,10 +34,13 @@ def logs(folder: Path) -> Iterator[Row]:
     with Server(folder / "logs") as server:
         client, committed = server.client(), server.committed()
         client.push(JOB, {"writer.py": Path(__file__).with_name("writer.py").read_text(), "main.yml": main_yml()})
-        before_mb = processes.memory_mb(server.pid)
+        with Looking(server.client(), PING) as quiet:
+            time.sleep(QUIET_S)
+        before_mb, before_s = processes.memory_mb(server.pid), processes.cpu_s(server.pid)
         pipeline = client.launch(JOB)
-        with Memory(server.pid) as memory:
+        with Memory(server.pid) as memory, Looking(server.client(), PING) as busy:
             answers = followed(server, client.token, [f"{pipeline}--t{index}" for index in range(TASKS)])
+        cpu_s = processes.cpu_s(server.pid) - before_s
         committed.wait(pipeline)
         committed.close()
         client.close()
@@ -44,6 +51,8 @@ def logs(folder: Path) -> Iterator[Row]:
     yield Row(
         "W10", "memory that the server takes more", "MB", [memory.most_mb - before_mb], target=Target(math.inf, 32)
     )
+    yield Row("W10", "CPU of the server", "s", [cpu_s])
+    yield Row("R17", "p99 of ping beside it ÷ idle", "ms", [busy.p99("ping")], [quiet.p99("ping")], Target(math.inf, 2))
 
 
 class Memory:

@@ -8,11 +8,12 @@ Source: reliability.md, A-47, A-50, A-51.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import anyio.to_thread
 
+from odin.api.gathering import Gathering
 from odin.api.passwords import LONGEST_BYTES, Passwords, check_password
 from odin.api.rates import Rates
 from odin.api.tokens import INVALID, SKEW_S, Token, Tokens
@@ -47,6 +48,7 @@ class Accounts:
         self._read: dict[str, Token] = {}
         self._known: dict[int, tuple[float, Account | None]] = {}
         self._changes = 0
+        self._reading = Gathering(self._accounts_of)
 
     async def session(self, token: str) -> Session:
         """Who holds the token; raises NotSignedIn."""
@@ -124,10 +126,13 @@ class Accounts:
         if now - at < FRESH_S:
             return account
         changes = self._changes
-        account = await anyio.to_thread.run_sync(self.users.account_of, uid)
+        account = await self._reading.get(uid)
         if changes != self._changes:  # what was read may be old already
             return account
         if len(self._known) >= KEPT:
             self._known.clear()
         self._known[uid] = (now, account)
         return account
+
+    def _accounts_of(self, uids: Collection[int]) -> dict[int, Account]:
+        return {uid: account for uid in uids if (account := self.users.account_of(uid)) is not None}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
+from functools import lru_cache
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
+@lru_cache(maxsize=1024)
 def parse(address: str) -> Address | None:
     """The address without zone, IPv4 in IPv6 as IPv4; None for what is none, such as a socket's path."""
     try:

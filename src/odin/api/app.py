@@ -19,8 +19,9 @@ from odin.api.idempotency import Once
 from odin.api.jobshapes import JobShapes
 from odin.api.metrics import Metrics
 from odin.api.panorama import Panorama
+from odin.api.portraits import Portraits
 from odin.api.problems import on_http_error, on_invalid_request, on_odin_error
-from odin.api.routes import auth, files, jobs, logs, pipelines, resources, server, stream, users
+from odin.api.routes import auth, files, jobs, logs, nodes, pipelines, resources, server, sockets, stream, users
 from odin.api.routing import Guarded
 from odin.api.services import Context, Services
 from odin.api.tails import Tails
@@ -28,7 +29,7 @@ from odin.api.uploads import Uploads
 from odin.jobs.http import GitBackend
 from odin.model.errors import OdinError
 
-ROUTERS = (auth, users, jobs, files, pipelines, stream, resources, logs, server)
+ROUTERS = (auth, users, jobs, files, pipelines, stream, resources, logs, nodes, server, sockets)
 
 
 def build_app(services: Services) -> FastAPI:
@@ -57,6 +58,7 @@ def build_app(services: Services) -> FastAPI:
 
 def build_context(services: Services) -> Context:
     accounts = Accounts(services.users, services.tokens)
+    portraits = Portraits(services.queries)
     return Context(
         services=services,
         accounts=accounts,
@@ -65,9 +67,10 @@ def build_context(services: Services) -> Context:
         uploads=Uploads(),
         jobs=JobShapes(services.repository),
         cursors=Cursors(services.tokens.derive("cursors")),
-        channels=Channels(services.queries, services.feed),
+        channels=Channels(services.queries, services.feed, portraits),
         tails=Tails(services.logs, services.queries, services.feed),
         panorama=Panorama(services.queries, services.feed),
+        portraits=portraits,
         endings=Endings(accounts, services.stopping),
         anonymous_reads=services.settings.anonymous_reads,
     )

@@ -20,19 +20,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import ExitStack, aclosing, suppress
 from dataclasses import dataclass
+from functools import partial
 
 from anyio.to_thread import run_sync
+from msgspec import Raw
 
 from odin.api import shapes
 from odin.api.crowd import Crowd
 from odin.api.frames import BEAT, Frame, News, Ring, encode
+from odin.api.gathering import Gathering
+from odin.api.portraits import Portrait, Portraits
 from odin.engine.feed import Feed, Watcher
 from odin.model.errors import NotFound, OdinError
 from odin.model.names import shown
-from odin.store.queries import Moves, PipelineView, Queries
+from odin.store import moves
+from odin.store.moves import Moves, Place
+from odin.store.queries import PipelineView, Queries
 
 BEAT_S = 15.0
 RING_BYTES = 256 << 10  # of one pipeline,
@@ -69,14 +75,14 @@ class Reading:
 class Channel:
     """One watched pipeline: the ring, who waits for it, and its reader."""
 
-    def __init__(self, pipeline: str, queries: Queries, feed: Feed) -> None:
+    def __init__(self, pipeline: str, readings: Readings, feed: Feed) -> None:
         self.pipeline = pipeline
         self.room = RING_BYTES
         self.watchers = 0
         self.gone = False
         self.ring: Ring | None = None  # until it is known where to begin
         self._end: News | None = None
-        self._queries = queries
+        self._readings = readings
         self._held = ExitStack()
         self._watcher = self._held.enter_context(feed.watch(pipeline))
         self._crowd = Crowd()
@@ -131,7 +137,7 @@ class Channel:
             if not floor - FAR < position < floor:
                 return ring
             back = max(0, min(position, floor - REACH))
-            reading = await run_sync(_read, self._queries, self.pipeline, back)
+            reading = await self._readings.moves.get((self.pipeline, back))
             if reading is not None and ring.floor == floor:
                 ring.reach_back([frame for frame in reading.frames if frame.position <= floor], back)
         return ring
@@ -150,7 +156,7 @@ class Channel:
 
     async def _read(self, ring: Ring) -> None:
         try:
-            reading = await run_sync(_read, self._queries, self.pipeline, ring.head)
+            reading = await self._readings.moves.get((self.pipeline, ring.head))
         except OdinError as error:
             log.warning("%s cannot be read for its streams: %s", self.pipeline, error)
             await asyncio.sleep(RETRY_S)
@@ -181,21 +187,34 @@ class Channel:
 
     async def _read_snapshot(self, wait_s: float) -> Snapshot | None:
         await asyncio.sleep(wait_s)
+        portrait = await self._readings.portraits.get(self.pipeline)
+        if portrait is None:
+            return None
         loop = asyncio.get_running_loop()
-        self._snapshot = snapshot = await run_sync(_snapshot, self._queries, self.pipeline, loop.time())
+        self._snapshot = snapshot = _snapshot(portrait, loop.time())
         loop.call_later(SNAPSHOT_S, self._drop, snapshot)
         return snapshot
 
-    def _drop(self, snapshot: Snapshot | None) -> None:
+    def _drop(self, snapshot: Snapshot) -> None:
         if self._snapshot is snapshot:
             self._snapshot = None
+
+
+class Readings:
+    """What all channels read, gathered: however many are watched, one reading at a time."""
+
+    def __init__(self, queries: Queries, portraits: Portraits) -> None:
+        self.portraits = portraits
+        self.positions = Gathering(queries.positions)
+        self.moves = Gathering(partial(_read, queries))
 
 
 class Channels:
     """All channels of a server. Used from the event loop only."""
 
-    def __init__(self, queries: Queries, feed: Feed) -> None:
+    def __init__(self, queries: Queries, feed: Feed, portraits: Portraits) -> None:
         self._queries = queries
+        self._readings = Readings(queries, portraits)
         self._feed = feed
         self._channels: dict[str, Channel] = {}
 
@@ -204,7 +223,7 @@ class Channels:
         wanted = int(given) if given.isdecimal() and len(given) < 19 else 0
         channel = self._channels.get(pipeline)
         if channel is None or channel.gone or channel.ring is None or wanted > channel.ring.head:
-            newest = await run_sync(self._queries.position, pipeline)
+            newest = await self._readings.positions.get(pipeline)
             if newest is None:
                 near = await run_sync(self._queries.nearest, pipeline)
                 raise NotFound(f"there is no pipeline {shown(pipeline)}", near=near)
@@ -224,7 +243,7 @@ class Channels:
     def _enter(self, pipeline: str) -> Channel:
         channel = self._channels.get(pipeline)
         if channel is None or channel.gone:
-            channel = self._channels[pipeline] = Channel(pipeline, self._queries, self._feed)
+            channel = self._channels[pipeline] = Channel(pipeline, self._readings, self._feed)
         channel.room = max(RING_BYTES_LEAST, min(RING_BYTES, RINGS_BYTES // len(self._channels)))
         channel.watchers += 1
         return channel
@@ -245,35 +264,34 @@ async def _moved(watcher: Watcher) -> bool:
     return False
 
 
-def _read(queries: Queries, pipeline: str, after: int) -> Reading | None:
-    moves = queries.moves(pipeline, after)
-    if moves is None:
-        return None
-    view = moves.pipeline
-    behind = moves.seq < view.seq
-    return Reading(_frames(moves), moves.seq, behind, None if behind or view.outcome is None else _end(view))
+def _read(queries: Queries, places: Collection[Place]) -> dict[Place, Reading]:
+    return {place: _reading(found) for place, found in moves.read(queries, places).items()}
 
 
-def _frames(moves: Moves) -> list[Frame]:
+def _reading(found: Moves) -> Reading:
+    view = found.pipeline
+    behind = found.seq < view.seq
+    return Reading(_frames(found), found.seq, behind, None if behind or view.outcome is None else _end(view))
+
+
+def _frames(found: Moves) -> list[Frame]:
     """A frame for each row that moved, in the order of the positions of their last changes."""
-    newest = moves.newest
-    found = [_frame("task", newest[task.idx], shapes.task(task)) for task in moves.tasks if task.idx in newest]
+    newest = found.newest
+    frames = [_frame("task", newest[task.idx], shapes.task(task)) for task in found.tasks if task.idx in newest]
     if None in newest:
-        found.append(_frame("pipeline", newest[None], shapes.pipeline(moves.pipeline)))
-    return sorted(found, key=lambda frame: frame.position)
+        frames.append(_frame("pipeline", newest[None], shapes.pipeline(found.pipeline)))
+    return sorted(frames, key=lambda frame: frame.position)
 
 
-def _snapshot(queries: Queries, pipeline: str, now: float) -> Snapshot | None:
-    view = queries.pipeline(pipeline)
-    if view is None:
-        return None
-    news = News((_frame("pipeline", view.seq, shapes.pipeline(view)),))
-    return Snapshot(view.seq, news, _end(view) if view.outcome else None, now)
+def _snapshot(portrait: Portrait, now: float) -> Snapshot:
+    news = News((_frame("pipeline", portrait.position, portrait.data),))
+    end = News((_frame("end", portrait.position, portrait.data),)) if portrait.is_over else None
+    return Snapshot(portrait.position, news, end, now)
 
 
 def _end(view: PipelineView) -> News:
     return News((_frame("end", view.seq, shapes.pipeline(view)),))
 
 
-def _frame(event: str, position: int, data: shapes.Shape) -> Frame:
+def _frame(event: str, position: int, data: shapes.Shape | Raw) -> Frame:
     return Frame(position, event, encode(position, event, data))

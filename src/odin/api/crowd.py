@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-TURN = 50  # how many are told before others get a turn
+TURN = 10  # how many are told before others get a turn
 PACE_S = 0.000_1  # after telling, for each who was told: sending to them takes about half of that
 
 

@@ -37,6 +37,7 @@ HSTS = "max-age=31536000"
 LONGEST_LOGGED = 200
 BEGINNINGS = ("http.response.start", "websocket.http.response.start", "websocket.accept")
 READS = ("GET", "HEAD", "OPTIONS", *(name for name, access in COMMANDS.items() if access is not Access.EDITOR))
+QUIET = ("/v1/nodes/{node}/report",)  # a few each second where there are many nodes
 SOCKET = "WS"  # the method of a WebSocket until its command is known
 access_log = logging.getLogger("odin.access")
 log = logging.getLogger(__name__)
@@ -73,7 +74,8 @@ class Passage:
         status = self.status
         if method == SOCKET and status == HTTPStatus.SWITCHING_PROTOCOLS:
             method, status = self._scope.get("odin.command", SOCKET), self._scope["odin.socket"].code
-        level = logging.DEBUG if method in READS else logging.INFO
+        is_quiet = method in READS or (route in QUIET and status < HTTPStatus.BAD_REQUEST)
+        level = logging.DEBUG if is_quiet else logging.INFO
         if access_log.isEnabledFor(level):
             session = self._scope.get("odin.session")
             access_log.log(

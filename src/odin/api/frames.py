@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from msgspec import Raw
+
 from odin.api.answers import ENCODER
 from odin.api.shapes import Shape
 
@@ -30,7 +32,7 @@ class Frame:
         return self.text[self.text.index(b"\ndata: ") + 7 : -2]
 
 
-def encode(id_: int, event: str, data: Shape) -> bytes:
+def encode(id_: int, event: str, data: Shape | Raw) -> bytes:
     """An event's text. JSON has no line breaks outside strings, and none unescaped in them."""
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (id_, event.encode(), ENCODER.encode(data))
 

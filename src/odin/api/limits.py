@@ -13,6 +13,7 @@ from odin.api.problems import SLOW
 from odin.model.errors import InvalidInput, TooLarge
 
 JSON_BYTES = 1024 * 1024
+REPORT_BYTES = 64 * 1024  # of a node agent: 16 GPUs with 30 processes each
 FILE_BYTES = 10 * 1024 * 1024
 UPLOAD_BYTES = 64 * 1024 * 1024  # all files of one request together
 UPLOAD_FILES = 1_000

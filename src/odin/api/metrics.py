@@ -21,7 +21,7 @@ Sample = tuple[str, Labels, float]
 
 @dataclass(slots=True)
 class Histogram:
-    """How long answers took; the last count is of those above every bound."""
+    """How long something took; the last count is of those above every bound."""
 
     counts: list[int] = field(default_factory=lambda: [0] * (len(SECONDS) + 1))
     total_s: float = 0.0
@@ -37,6 +37,7 @@ class Metrics:
 
     requests: Counter[tuple[str, str, int]] = field(default_factory=Counter)  # method, route, status
     seconds: Histogram = field(default_factory=Histogram)
+    lag: Histogram = field(default_factory=Histogram)
     sign_ins: Counter[str] = field(default_factory=Counter)  # outcome
     in_flight: int = 0
     streams: int = 0
@@ -58,6 +59,7 @@ def render(metrics: Metrics, pipelines: Mapping[str, int], *, ready: bool) -> st
     families: list[tuple[str, str, str, Iterable[Sample]]] = [
         ("odin_http_requests_total", "counter", "Requests answered.", _requests(metrics)),
         ("odin_http_request_seconds", "histogram", "Time to answer, streams left out.", _histogram(metrics.seconds)),
+        ("odin_loop_lag_seconds", "histogram", "How late the event loop looked at its clock.", _histogram(metrics.lag)),
         ("odin_http_requests_in_flight", "gauge", "Requests being answered.", [("", (), metrics.in_flight)]),
         ("odin_streams", "gauge", "Streams being followed.", [("", (), metrics.streams)]),
         ("odin_sockets", "gauge", "WebSockets open.", [("", (), metrics.sockets)]),

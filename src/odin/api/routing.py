@@ -16,15 +16,16 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope
 
-from odin.api.access import ROUTES, Access, admit
+from odin.api.access import ROUTES, Access, admit, is_agents
 from odin.api.accounts import Session
-from odin.api.limits import FILE_BYTES, JSON_BYTES, UPLOAD_BYTES, Limited, check_length
+from odin.api.limits import FILE_BYTES, JSON_BYTES, REPORT_BYTES, UPLOAD_BYTES, Limited, check_length
 from odin.api.problems import MEDIA_TYPE, WRONG_TYPE
 from odin.api.services import Context, context
 from odin.api.strictjson import loads
 from odin.model.errors import InvalidInput, NotSignedIn
 
 MOST_BYTES: Mapping[str, int] = {
+    "/v1/nodes/{node}/report": REPORT_BYTES,
     "/v1/jobs/{job}/files": UPLOAD_BYTES,
     "/v1/jobs/{job}/files/{file:path}": FILE_BYTES,
 }
@@ -97,6 +98,8 @@ def router() -> APIRouter:
 async def identify(request: Request, access: Access | None, odin: Context) -> Session | None:
     """Who asks; raises NotSignedIn or NotAllowed unless they may."""
     token = None if access is Access.OPEN else bearer(request)
+    if access is Access.NODE and token is not None and is_agents(token, odin.services.settings.midgard_token):
+        return None
     found = await odin.accounts.session(token) if token is not None else None
     admit(access, found.user if found else None, anonymous_reads=odin.anonymous_reads)
     return found

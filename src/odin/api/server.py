@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
+from fastapi import FastAPI
 
+from odin.api.metrics import Histogram
 from odin.api.protocol import Doors, behind
 from odin.api.sockets.wire import SocketProtocol
 from odin.api.stopping import Stopping
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
 BACKLOG = 2048
 KEEP_ALIVE_S = 65  # longer than the 60 s for which proxies keep a connection by default
 GRACE_S = 10
+TICK_S = 0.1  # uvicorn's
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -33,9 +38,11 @@ class Server(uvicorn.Server):
     back and lets what runs finish. Nothing is raised at the end, so the process may exit with 0.
     """
 
-    def __init__(self, config: uvicorn.Config, stopping: Stopping) -> None:
+    def __init__(self, config: uvicorn.Config, stopping: Stopping, lag: Histogram) -> None:
         super().__init__(config)
         self.stopping = stopping
+        self._lag = lag
+        self._due_at = math.inf
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -53,12 +60,18 @@ class Server(uvicorn.Server):
         self.force_exit = self.should_exit
         self.should_exit = True
 
+    async def on_tick(self, counter: int) -> bool:
+        now = time.monotonic()
+        self._lag.observe(max(0.0, now - self._due_at))
+        self._due_at = now + TICK_S
+        return await super().on_tick(counter)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self.stopping.set()
         await super().shutdown(sockets)
 
 
-def make_server(app: Any, settings: Settings, stopping: Stopping, *, grace_s: int = GRACE_S) -> Server:
+def make_server(app: FastAPI, settings: Settings, stopping: Stopping, *, grace_s: int = GRACE_S) -> Server:
     """A server for ``await server.serve(sockets=[listen(...)])``; ``stopping`` is that of the app's services."""
     proxies = list(settings.trusted_proxies)
     doors = Doors(settings.max_connections, proxies)
@@ -80,7 +93,7 @@ def make_server(app: Any, settings: Settings, stopping: Stopping, *, grace_s: in
         timeout_graceful_shutdown=grace_s,
         backlog=BACKLOG,
     )
-    return Server(config, stopping)
+    return Server(config, stopping, app.state.context.metrics.lag)
 
 
 def listen(host: str, port: int) -> list[socket.socket]:

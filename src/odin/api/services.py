@@ -15,10 +15,12 @@ from odin.api.idempotency import Once
 from odin.api.jobshapes import JobShapes
 from odin.api.metrics import Metrics
 from odin.api.panorama import Panorama
+from odin.api.portraits import Portraits
 from odin.api.stopping import Stopping
 from odin.api.tails import Tails
 from odin.api.tokens import Tokens
 from odin.api.uploads import Uploads
+from odin.executors.nodereports import NodeReports
 from odin.model.users import User
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ class Services:
     logs: Logs
     nodes: Nodes
     feed: Feed
+    reports: NodeReports = field(default_factory=NodeReports)
     stopping: Stopping = field(default_factory=Stopping)
 
 
@@ -61,6 +64,7 @@ class Context:
     channels: Channels
     tails: Tails
     panorama: Panorama
+    portraits: Portraits
     endings: Endings
     anonymous_reads: bool
 
@@ -70,19 +74,26 @@ def context(request: Request) -> Context:
     return found
 
 
-def session(request: Request) -> Session | None:
+# FastAPI calls what is not a coroutine in a thread: two hops for each of these, and a place in the queue for one.
+
+
+async def _context(request: Request) -> Context:
+    return context(request)
+
+
+async def _session(request: Request) -> Session | None:
     """Who is signed in, None on open routes and for anonymous readers."""
     found: Session | None = request.scope.get("odin.session")
     return found
 
 
-def actor(request: Request) -> User:
+async def _actor(request: Request) -> User:
     """The user, on routes that have one."""
-    found = session(request)
+    found = await _session(request)
     assert found is not None, "the route's access lets nobody in without a token"
     return found.user
 
 
-Ctx = Annotated[Context, Depends(context)]
-Who = Annotated[Session | None, Depends(session)]
-Actor = Annotated[User, Depends(actor)]
+Ctx = Annotated[Context, Depends(_context)]
+Who = Annotated[Session | None, Depends(_session)]
+Actor = Annotated[User, Depends(_actor)]

@@ -13,6 +13,7 @@ from odin.model.ids import TaskId, attempt_id
 from odin.model.states import PipelineStatus, TaskStatus
 
 if TYPE_CHECKING:
+    from odin.engine.cleanup import Cleanup
     from odin.store.queries import AttemptView, EventRow, PipelineView, TaskView
 
 Shape = dict[str, Any]
@@ -167,6 +168,16 @@ def attempt(of: TaskView, view: AttemptView) -> Shape:
         "cpu_s": view.cpu_s,
         "rss_kb": view.rss_kb,
         "log_bytes": view.log_bytes,
+    }
+
+
+def cleanup(one: Cleanup) -> Shape:
+    words = ("No", "Yes")
+    return {
+        "taskId": one.task_id,
+        "cleanedFromK8s": words[one.cleaned],
+        "purgedFromDb": words[one.purged],
+        "removedFromFs": words[one.removed],
     }
 
 

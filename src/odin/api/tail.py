@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PIECE = 64 << 10
 WINDOW = 256 << 10
-FIRST_WAIT_S = 0.02
+FIRST_WAIT_S = 0.05
 LONGEST_WAIT_S = 0.1
 RETRY_S = 1.0
 log = logging.getLogger(__name__)

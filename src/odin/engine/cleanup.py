@@ -11,13 +11,15 @@ import logging
 import os
 import shutil
 import time
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from odin.engine.layout import Layout, take_back_run
+from odin.executors.protocol import NoObjects, Objects
 from odin.faults import reach
 from odin.jobs.checkouts import Checkouts
-from odin.model.errors import Conflict
+from odin.model.errors import Conflict, Unavailable
 from odin.model.ids import PipelineId, Sha
 from odin.store.deletion import Deletions
 from odin.store.queries import PipelineView, Queries
@@ -44,23 +46,36 @@ class Cleaner:
     deletions: Deletions
     checkouts: Checkouts
     queries: Queries
+    objects: Objects = field(default_factory=NoObjects)
 
     def plan(self, view: PipelineView, db: bool, fs: bool) -> list[Cleanup]:
         """What ``clean`` would do now."""
+        return self._told(view, self.objects.present(PipelineId(view.id)), db=db, fs=fs)
+
+    def _told(self, view: PipelineView, cleaned: Collection[str], *, db: bool, fs: bool) -> list[Cleanup]:
         run = self.layout.run(PipelineId(view.id))
         here = fs and run.is_dir() and not run.is_symlink()
-        whole = Cleanup(view.id, cleaned=False, purged=db, removed=here)
-        return [whole, *(self._plan_task(task.id, task.name, run, db=db, fs=here) for task in view.tasks)]
-
-    def _plan_task(self, task_id: str, name: str, run: Path, *, db: bool, fs: bool) -> Cleanup:
-        return Cleanup(task_id, cleaned=False, purged=db, removed=fs and (run / name).is_dir())
+        whole = Cleanup(view.id, cleaned=bool(cleaned), purged=db, removed=here)
+        tasks = (
+            Cleanup(task.id, cleaned=task.id in cleaned, purged=db, removed=here and (run / task.name).is_dir())
+            for task in view.tasks
+        )
+        return [whole, *tasks]
 
     def clean(self, view: PipelineView, db: bool, fs: bool) -> list[Cleanup]:
-        """Remove what was asked; raises Conflict if the pipeline is not final, NoSpace, Unavailable, OSError."""
-        done = self.plan(view, db, fs)
+        """Remove what was asked and what the pipeline has in a cluster.
+
+        Raises Conflict if the pipeline is not final or a part of it stays, NoSpace, Unavailable, OSError.
+        """
+        planned = self._told(view, (), db=db, fs=fs)
         if not self.deletions.begin(PipelineId(view.id), db=db, fs=fs):
             raise Conflict(f"the pipeline {view.id} is not over yet; nothing was removed")
         reach("cleanup:marked")
+        gone = self.objects.remove(PipelineId(view.id))
+        reach("cleanup:objects-removed")
+        done = [
+            replace(each, cleaned=each.task_id in gone or (each.task_id == view.id and bool(gone))) for each in planned
+        ]
         self._carry_out(PipelineId(view.id), Sha(view.version), db=db, fs=fs)
         return done
 
@@ -72,6 +87,11 @@ class Cleaner:
         """
         for each in self.deletions.begun():
             log.info("resuming the cleanup of %s", each.pipeline)
+            try:
+                self.objects.remove(each.pipeline)
+            except (Conflict, Unavailable) as error:  # asked for again by whoever cleans up, or at the next start
+                log.warning("the cleanup of %s waits: %s", each.pipeline, error)
+                continue
             self._carry_out(each.pipeline, each.version, db=each.db, fs=each.fs)
         for version in self.checkouts.kept():
             if not self.queries.uses(version):

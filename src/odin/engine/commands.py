@@ -6,7 +6,7 @@ import asyncio
 import errno
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -64,7 +64,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """Called in the event loop; whatever blocks runs in a thread. ``mounts`` as in ``Launches``."""
+    """Called in the event loop; whatever blocks runs in a thread. ``check`` asks the place where tasks run."""
 
     engine: Engine
     repository: Repository
@@ -72,7 +72,7 @@ class Commands:
     queries: Queries
     cleaner: Cleaner
     layout: Layout
-    mounts: Mapping[str, str] = field(default_factory=dict)
+    check: places.Check = field(default_factory=places.Machine)
     # Who waits for a turn to render waits here, not in the threads that everybody needs.
     rendering: CapacityLimiter = field(default_factory=partial(CapacityLimiter, CHILDREN))
 
@@ -202,13 +202,13 @@ class Commands:
             return order
         job = rendered.job
         places.check_job(job)
-        places.check_place(job, self.mounts, self.engine.lacks)
+        warnings = self.check(job, at, rendered.files, self.engine.lacks)
         held.enter_context(self.checkouts.hold(at))
         self.repository.pin(at)
         reach("submit:pinned")
-        return self._named(self._submission(order, at, rendered))
+        return self._named(self._submission(order, at, rendered, warnings))
 
-    def _submission(self, order: Order, at: Sha, rendered: Rendered) -> Submission:
+    def _submission(self, order: Order, at: Sha, rendered: Rendered, warnings: Sequence[str]) -> Submission:
         job = rendered.job
         idle = unused(order.context, rendered.used, has_templates=bool(rendered.files))
         return Submission(
@@ -223,7 +223,7 @@ class Commands:
             on_failure=job.on_failure,
             timeout_s=job.timeout_s,
             context=dump_context(order.context),
-            warnings=(*order.warnings, *idle, *job.warnings, *places.ignored(job)),
+            warnings=(*order.warnings, *idle, *job.warnings, *warnings),
             rerun_of=order.rerun_of,
             built=not rendered.files and self.checkouts.ready(at) is not None,
             rendered=tuple(rendered.files.items()),

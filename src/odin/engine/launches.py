@@ -4,20 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from odin.engine.layout import Layout
-from odin.executors.protocol import TaskLaunch
-from odin.model.ids import TaskId, task_id
+from odin.executors.protocol import Origin, TaskLaunch
+from odin.model.ids import JobPath, PipelineId, Sha, TaskId, task_id
 from odin.model.job import TaskSpec
 from odin.model.variables import expand_task
 from odin.model.world import Attempt, Pipeline, Task
+
+
+class Paths(Protocol):
+    """Where a task finds things in one place; ``odin.engine.layout.Layout`` is that of this machine."""
+
+    def values(
+        self, pipeline: PipelineId, version: Sha, job: JobPath, task: str, *, own_work: bool = False
+    ) -> dict[str, str]:
+        """What the variables of job-files.md stand for in a task, without ``TASK_IDS``."""
+
+    def files(self, pipeline: PipelineId, attempt: str) -> dict[str, str]:
+        """The files of a pipeline that its tasks are told of."""
 
 
 @dataclass(frozen=True, slots=True)
 class Launches:
     """Builds launches for one place. ``mounts`` maps mount paths of job files to folders of this machine."""
 
-    layout: Layout
+    layout: Paths
     mounts: Mapping[str, str] = field(default_factory=dict)
 
     def build(self, pipeline: Pipeline, task: Task, attempt: Attempt) -> TaskLaunch:
@@ -37,6 +49,8 @@ class Launches:
             make=(values["TASK_PATH"],),
             timeout_s=spec.timeout_s,
             grace_s=spec.grace_s,
+            spec=spec,
+            origin=_origin(pipeline, task, attempt),
             cards=attempt.cards,
         )
 
@@ -55,6 +69,18 @@ class Launches:
             if text == path or text.startswith(path + "/"):
                 return folder + text[len(path) :]
         return text
+
+
+def _origin(pipeline: Pipeline, task: Task, attempt: Attempt) -> Origin:
+    return Origin(
+        pipeline=pipeline.id,
+        task=task.spec.name,
+        number=attempt.number,
+        job=pipeline.job,
+        version=pipeline.version,
+        user=pipeline.username,
+        own_work=pipeline.own_work,
+    )
 
 
 def _asks_for_ids(spec: TaskSpec) -> bool:

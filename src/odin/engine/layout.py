@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from odin.engine.taskuser import TaskUser, open_run
-from odin.model.ids import JobPath, PipelineId, Sha, task_id
+from odin.model.ids import JobPath, PipelineId, Sha, split_resource, task_id
 
 OWN_FOLDER = ".odin"
 TASK_IDS = "task_ids"
@@ -57,6 +57,10 @@ class Layout:
     def work(self, pipeline: PipelineId) -> Path:
         """The work folder of a pipeline whose job has templates; others work in the checkout."""
         return self.run(pipeline) / OWN_FOLDER / WORK
+
+    def outputs(self, attempt: str) -> Path:
+        """Where what an attempt said in ``$ODIN_OUTPUTS`` is kept."""
+        return self.run(split_resource(attempt)[0]) / OWN_FOLDER / OUTPUTS / f"{attempt}.json"
 
     def values(
         self, pipeline: PipelineId, version: Sha, job: JobPath, task: str, *, own_work: bool = False

@@ -297,7 +297,12 @@ class Engine:
         for pipeline, task, attempt in due.stop:
             if attempt.state is not AttemptState.ENDED:
                 message = pipeline.stop_message or task.reason or ""
-                self._place.stop(pipeline.attempt_id(task), grace_s=task.spec.grace_s, message=message)
+                self._place.stop(
+                    pipeline.attempt_id(task),
+                    kind=task.spec.resource_type,
+                    grace_s=task.spec.grace_s,
+                    message=message,
+                )
         if due.acknowledge:
             self._place.acknowledge(due.acknowledge)
         if due.forget:

@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from odin.model.errors import NotSupported, Problem, ValidationFailed
+from odin.model.ids import Sha
 from odin.model.job import Job, TaskSpec
+
+Lacks = Callable[[TaskSpec], str | None]
+
+
+class Check(Protocol):
+    """What a place says of a job before it is launched. May block."""
+
+    def __call__(self, job: Job, version: Sha, rendered: Mapping[str, str], lacks: Lacks) -> Sequence[str]:
+        """Warnings. Raises ValidationFailed naming what it cannot give. ``rendered`` is what templates became."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The check of this machine; ``mounts`` as in ``Launches``."""
+
+    mounts: Mapping[str, str] = field(default_factory=dict)
+
+    def __call__(self, job: Job, version: Sha, rendered: Mapping[str, str], lacks: Lacks) -> Sequence[str]:
+        del version, rendered  # a machine has all of the checkout
+        check_place(job, self.mounts, lacks)
+        return ignored(job)
 
 
 def check_job(job: Job) -> None:
@@ -19,7 +42,7 @@ def check_job(job: Job) -> None:
         raise NotSupported(f"Odin cannot do this yet: {first.message}", problems=job.unsupported)
 
 
-def check_place(job: Job, mounts: Mapping[str, str], lacks: Callable[[TaskSpec], str | None]) -> None:
+def check_place(job: Job, mounts: Mapping[str, str], lacks: Lacks) -> None:
     """Raises ValidationFailed naming each task that asks for more than the machine has."""
     problems = [
         Problem(message, path=f"tasks[{idx}]", file="main.yml")
@@ -30,7 +53,12 @@ def check_place(job: Job, mounts: Mapping[str, str], lacks: Callable[[TaskSpec],
         raise ValidationFailed(problems[0].message, problems=problems)
 
 
-def _lacking(task: TaskSpec, mounts: Mapping[str, str], lacks: Callable[[TaskSpec], str | None]) -> Iterator[str]:
+def _lacking(task: TaskSpec, mounts: Mapping[str, str], lacks: Lacks) -> Iterator[str]:
+    if task.num_workers > 1:
+        yield (
+            f'task "{task.name}" is a {task.resource_type} of {task.num_workers} workers and one machine runs one; '
+            f"set num_workers to 1, or run the job in a cluster"
+        )
     lack = lacks(task)
     if lack is not None:
         yield f'task "{task.name}" cannot run here: {lack}'
@@ -46,8 +74,8 @@ def _paths(task: TaskSpec) -> Iterator[tuple[str, str]]:
     for mount in task.mounts:
         if mount.claim is not None:
             yield f'mount "{mount.name}"', mount.path
-    for field, what in (("secrets", "secret"), ("config_maps", "config map")):
-        for entry in task.cluster.get(field) or ():
+    for listed, what in (("secrets", "secret"), ("config_maps", "config map")):
+        for entry in task.cluster.get(listed) or ():
             yield f'{what} "{_field(entry, "name")}"', _field(entry, "path")
 
 
@@ -65,6 +93,8 @@ def ignored(job: Job) -> list[str]:
     names = {name for task in job.tasks for name in task.cluster if name not in ("secrets", "config_maps")}
     if any(task.image for task in job.tasks):
         names.add("image")
+    if any(task.resource_type != "Pod" for task in job.tasks):
+        names.add("resource_type")
     if not names:
         return []
     return [f"this machine runs commands as they are and ignores: {', '.join(sorted(names))}"]

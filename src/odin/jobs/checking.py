@@ -6,13 +6,12 @@ compares with a tree that is known and looks only at what differs. Source: relia
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from odin.jobs.objects import LINK, SUBMODULE, Entry, Git, blob_size, entries
 from odin.jobs.survey import Surveyor
-from odin.jobs.values import MAINS, MAX_FILE_BYTES, MAX_PATH_BYTES
+from odin.jobs.values import MAINS, MAX_FILE_BYTES, MAX_PATH_BYTES, TEMPLATE_SUFFIX, folded
 from odin.model import names
 from odin.model.errors import InvalidInput, Problem, TooLarge
 
@@ -69,10 +68,18 @@ class TreeCheck:
         for entry in now:
             if entry not in old:
                 self._entry(entry, folders.get(entry.name), place)
-        differing = old.symmetric_difference(now)
-        if place.job is not None and any(not entry.is_folder for entry in differing):
+        if place.job is not None and self._concerned(now, old, folders):
             path, job = place.job
             self.jobs[path] = job
+
+    def _concerned(self, now: Sequence[Entry], old: set[Entry], folders: Collection[bytes]) -> bool:
+        """Whether what differs here matters to the job around: a file of it, or a new folder where a template's
+        file would lie, even if all in that folder belongs to another job."""
+        differing = old.symmetric_difference(now)
+        if any(not entry.is_folder for entry in differing):
+            return True
+        rendered = {folded(entry.text.removesuffix(TEMPLATE_SUFFIX)) for entry in now if entry.is_template}
+        return any(folded(entry.text) in rendered for entry in differing if entry.name not in folders)
 
     def _job_here(self, now: Iterable[Entry], tree: str, place: _Place) -> _Place:
         main = next((entry.text for entry in now if entry.text in MAINS and entry.is_file), None)
@@ -120,12 +127,12 @@ class TreeCheck:
     def _same_but_for_case(self, now: Iterable[Entry], prefix: str) -> None:
         seen: dict[str, str] = {}
         for entry in now:
-            folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", entry.text).casefold())
-            if folded in seen:
-                first = seen[folded]
+            name = folded(entry.text)
+            if name in seen:
+                first = seen[name]
                 how = "stand here twice" if first == entry.text else "differ in upper and lower case alone"
                 self._blame(f'"{first}" and "{entry.text}" {how}', prefix + entry.text)
-            seen[folded] = entry.text
+            seen[name] = entry.text
 
     def _blame(self, message: str, path: str, *, limit: bool = False) -> None:
         self.too_large = self.too_large or limit

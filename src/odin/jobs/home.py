@@ -29,6 +29,7 @@ from odin.model.errors import InvalidInput
 HOOKS = "odin-hooks"
 LEFTOVERS = (
     "*.lock",
+    "gc.pid",
     "refs/**/*.lock",
     "objects/??/tmp_obj_*",
     "objects/pack/tmp_*",

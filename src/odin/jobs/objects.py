@@ -15,7 +15,7 @@ from typing import Any
 import pygit2
 from pygit2.enums import ObjectType
 
-from odin.jobs.values import MIB
+from odin.jobs.values import MIB, TEMPLATE_SUFFIX
 from odin.model.errors import InvalidInput, NotFound, TooLarge
 from odin.model.ids import Sha
 
@@ -48,6 +48,10 @@ class Entry:
     @property
     def is_file(self) -> bool:
         return self.mode in (FILE, EXECUTABLE)
+
+    @property
+    def is_template(self) -> bool:
+        return self.is_file and self.text.endswith(TEMPLATE_SUFFIX)
 
     @property
     def text(self) -> str:

@@ -23,7 +23,7 @@ import msgspec
 
 from odin.jobs.child import end
 from odin.jobs.values import MIB, TEMPLATE_SUFFIX
-from odin.model.errors import Problem, Unavailable, ValidationFailed
+from odin.model.errors import NotSupported, Problem, Unavailable, ValidationFailed
 from odin.model.names import nearest, shown
 
 PROGRAM = Path(__file__).with_name("sandbox.py")
@@ -31,7 +31,12 @@ CHILDREN = 2
 WALL_S = 30.0  # the child has 2 s of CPU time; on a busy machine that may take long
 LONGEST_ANSWER = 8 * MIB  # 1 MiB of rendered files, each character in six at worst, and the names that they use
 FEW = 5
+STILL_ROOT = 77  # how the child ends where it cannot become nobody
 
+CANNOT_DROP = (
+    "this server renders no templates: it is root and may not become another user for that; "
+    "start it as another user, or let it change users (the capabilities SETUID and SETGID)"
+)
 CPU = "rendering took more than 2 s of CPU time; let templates only fill in values, and the tasks compute"
 LIMITS = {
     "memory": "rendering took more than 256 MiB of memory; let templates only fill in values, and the tasks compute",
@@ -85,6 +90,8 @@ class Renderer:
         request = json.dumps({"templates": templates, "context": context}).encode()  # integers of any size
         with self._turns:
             code, said = self._exchange(request)
+        if code == STILL_ROOT:
+            raise NotSupported(CANNOT_DROP)
         answer = _read(said) if code == 0 else None
         if answer is None:
             raise ValidationFailed(f"the templates of {job} cannot be rendered: {_died(code)}")

@@ -15,6 +15,7 @@ from typing import Any
 from odin.jobs import home, refs, roundtrip
 from odin.jobs.failures import translated
 from odin.jobs.objects import EXECUTABLE, Blob, Entry, Git, blob, find, sha_of, store, tree_of, walk
+from odin.jobs.packing import Packing
 from odin.jobs.reader import Reader, content_of, file_in
 from odin.jobs.refs import Branch
 from odin.jobs.remote import Remote
@@ -38,8 +39,11 @@ class Repository(Reader):
         super().__init__(folder, Branch(folder, branch))
         self.owner = owner  # a descriptor that the git programs started here inherit; see home
         self.remote = remote
-        self._writer = Writer(folder, self.branch, remote, surveyor=self._surveyor, mains=self._mains)
-        self._close = weakref.finalize(self, os.close, owner)
+        self._packing = Packing(folder, owner)
+        self._writer = Writer(
+            folder, self.branch, remote, surveyor=self._surveyor, mains=self._mains, after=self._packing.look
+        )
+        self._close = weakref.finalize(self, _let_go, self._packing, owner)
 
     @classmethod
     def open(cls, folder: Path, *, remote: str | None = None, branch: str = "main") -> Repository:
@@ -202,7 +206,11 @@ class Repository(Reader):
 
     def refresh(self, timeout_s: float = 5.0) -> str | None:
         """Fetch from the remote, if there is one; a sentence for people when that did not work."""
-        return self.remote.refresh(timeout_s) if self.remote is not None else None
+        if self.remote is None:
+            return None
+        warning = self.remote.refresh(timeout_s)
+        self._packing.look()
+        return warning
 
     def pin(self, version: Sha) -> None:
         """Keep a commit whatever becomes of the branch; may be repeated. Raises NotFound."""
@@ -248,6 +256,11 @@ class Repository(Reader):
             raise Conflict(f"a job is nothing without its {MAIN}; delete the job {path} instead")
         for name in gone:
             file_in(git, self._job(git, tip, path), path, name)
+
+
+def _let_go(packing: Packing, owner: int) -> None:
+    packing.close()
+    os.close(owner)
 
 
 def _stays(git: Git, job: Entry, files: Mapping[str, bytes | None], name: str) -> bool:

@@ -1,8 +1,9 @@
 """The program that checks and renders the templates of one job: ``python -I sandbox.py``, a process for each go.
 
 Whoever may push a template has code run here, so nothing is trusted to Jinja's sandbox alone: the process has no
-environment and no descriptors but its three, cannot open another one, and dies of its limits. What templates may
-call and look into is listed; everything else is refused. The server starts this file and never imports it.
+environment and no descriptors but its three, cannot open another one (so there is no file and no network) and no
+process, dies of its limits, and where the server is root it is nobody before it reads a template. What templates
+may call and look into is listed; everything else is refused. The server starts this file and never imports it.
 
 Reads one JSON object: ``templates`` (name to text) and ``context``, null to check the syntax only. Writes one:
 ``files`` (name without ``.jinja2`` to text), ``used`` (names that templates refer to) and ``problems``, each with
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import os
 import resource
 import sys
 import textwrap  # noqa: F401 - the filter wordwrap loads it when it is called: nothing can be opened then
@@ -36,6 +38,8 @@ SUFFIX = ".jinja2"
 CPU_S = 2
 MEMORY = 256 * 1024 * 1024
 OUTPUT = 1024 * 1024
+NOBODY = 65534  # user and group; by number, since a file would have to be opened for the name
+STILL_ROOT = 77  # EX_NOPERM of sysexits.h
 LONGEST_TEXT = 500  # characters of what is said of a problem: it may quote a value of any size
 
 # Allowed by name, so that what a newer Jinja brings is refused until somebody has looked at it. Left out: what gives
@@ -224,7 +228,28 @@ def place(error: BaseException, name: str, templates: Mapping[str, str]) -> tupl
 
 
 def confine() -> None:
-    """Set this process's limits, for good. Only Linux has, and keeps, all of them."""
+    """Set this process's limits and give up what it may do as root, for good."""
+    limit()
+    give_up_root()
+
+
+def give_up_root() -> None:
+    """Become nobody, who owns nothing here, shares nothing with tasks, is held by every limit and cannot come back.
+
+    Ends the process, with a code of its own, where root is not allowed to: then nothing may be rendered.
+    """
+    if os.geteuid() != 0:
+        return
+    try:
+        os.setgroups([])
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+    except OSError:
+        sys.exit(STILL_ROOT)
+
+
+def limit() -> None:
+    """Only Linux has, and keeps, all of these."""
     for what, soft, hard in (
         ("CPU", CPU_S, CPU_S + 1),
         ("AS", MEMORY, MEMORY),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from odin.jobs.objects import Git, entries
-from odin.jobs.values import MAINS, MAX_DEPTH, MAX_ENTRIES, TEMPLATE_SUFFIX
+from odin.jobs.values import MAINS, MAX_DEPTH, MAX_ENTRIES
 from odin.model.errors import TooLarge
 
 REMEMBERED = 20_000
@@ -55,7 +55,7 @@ class Surveyor:
         here = entries(git, tree)
         count = len(here)
         jobs = [""] if any(each.is_file and each.text in MAINS for each in here) else []
-        templates = [(each.text, each.oid) for each in here if each.is_file and each.text.endswith(TEMPLATE_SUFFIX)]
+        templates = [(each.text, each.oid) for each in here if each.is_template]
         for entry in here:
             if not entry.is_folder:
                 continue

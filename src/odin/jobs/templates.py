@@ -5,7 +5,6 @@ A template belongs to the nearest job around it, like every file.
 
 from __future__ import annotations
 
-import unicodedata
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
@@ -15,7 +14,7 @@ from typing import Any
 from odin.jobs.objects import Git, blob, blob_sha, blob_size, walk
 from odin.jobs.rendering import Renderer, Rendering
 from odin.jobs.survey import Surveyor
-from odin.jobs.values import MIB, TEMPLATE_SUFFIX
+from odin.jobs.values import MAINS, MIB, TEMPLATE_SUFFIX, folded
 from odin.model import names
 from odin.model.errors import InvalidInput, Problem, ValidationFailed
 
@@ -102,7 +101,7 @@ def _faults(git: Git, job: str, tree: str, found: Mapping[str, str]) -> list[Pro
         return [Problem(f"the templates of {job} have {size} bytes; at most 1 MiB is allowed", file=job)]
     if len(found) > MAX_TEMPLATES:
         return [Problem(f"{job} has {len(found)} templates; at most {MAX_TEMPLATES} are allowed", file=job)]
-    others = dict(_others(git, tree, found))
+    others = dict(_others(git, job, tree, found))
     faults = []
     for path in found:
         made = path.removesuffix(TEMPLATE_SUFFIX)
@@ -113,20 +112,20 @@ def _faults(git: Git, job: str, tree: str, found: Mapping[str, str]) -> list[Pro
             names.file_path(made)
         except InvalidInput as error:
             faults.append(Problem(error.detail, file=f"{job}/{path}"))
-        other = others.setdefault(_folded(made), path)
-        if other != path:
-            faults.append(Problem(f"this becomes {made}, and so does {other}; keep one", file=f"{job}/{path}"))
+        own = f"and so does {path}; keep one"
+        clash = others.setdefault(folded(made), own)
+        if clash != own:
+            faults.append(Problem(f"this becomes {made}, {clash}", file=f"{job}/{path}"))
     return faults
 
 
-def _others(git: Git, tree: str, found: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """The files and folders that are no templates, by their folded names."""
-    for path, _ in walk(git, tree):
-        if path not in found:
-            yield _folded(path), path
-        for folder in list(PurePosixPath(path).parents)[:-1]:
-            yield _folded(str(folder)), f"the folder {folder}"
-
-
-def _folded(path: str) -> str:
-    return unicodedata.normalize("NFC", path.casefold())
+def _others(git: Git, job: str, tree: str, found: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """The files and folders that are no templates, by their folded names, each with what is said of a clash."""
+    paths = [PurePosixPath(path) for path, _ in walk(git, tree)]
+    jobs = {path.parent for path in paths if path.name in MAINS}
+    for path in paths:
+        if str(path) not in found:
+            yield folded(str(path)), f"and so does {path}; keep one"
+        for folder in list(path.parents)[:-1]:
+            what = "job" if folder in jobs else "folder"
+            yield folded(str(folder)), f"where the {what} {job}/{folder} stands; rename one of the two"

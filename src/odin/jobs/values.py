@@ -37,6 +37,11 @@ class Author:
 ODIN = Author("odin", "Odin")
 
 
+def folded(path: str) -> str:
+    """A name as a file system takes it that does not tell upper from lower case: what is equal there, clashes there."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
+
+
 def _plain(text: str) -> str:
     kept = (c for c in text if c not in "<>" and not unicodedata.category(c).startswith("C"))
     return "".join(kept).strip(" .,:;\"'\\")[:200]

@@ -1,7 +1,8 @@
 """Work folders of pipelines whose job has templates: the job's folder with the rendered files in their place.
 
 Such a folder lies where tasks can write, beside what they made. It is reached by descriptors and through no link,
-and everything in it can be made again: from the commit, and from the rows that hold the rendered files.
+and everything in it can be made again: from the commit, and from the rows that hold the rendered files. So it is not
+synced, like a checkout: after a restart of the machine it is compared with them before anything uses it again.
 Source: architecture.md, "Jobs"; reliability.md, A-05.
 """
 
@@ -37,7 +38,8 @@ class WorkFolders:
     def ensure(self, version: Sha, job: JobPath, rendered: Mapping[str, str], path: Path, *, below: Path) -> None:
         """Make the folder ``path``, whose parent exists and lies below ``below``; may be repeated.
 
-        It stands whole or not at all, read-only. One that stands already stays, if it is what it should be.
+        It stands whole or not at all, read-only. One that stands already stays if it is what it should be, else it
+        goes, even if no other can take its place.
         Raises NotFound for a job that the commit does not have, Unavailable, NoSpace.
         """
         instead = {f"{name}{TEMPLATE_SUFFIX}": text.encode() for name, text in rendered.items()}
@@ -48,10 +50,10 @@ class WorkFolders:
                 raise NotFound(f"no job {job} in the commit {version}")
             if same_content(git, folder.oid, parent, path.name, instead=instead):
                 return
-            remove(HALF_MADE, parent)
+            for name in (path.name, HALF_MADE):
+                remove(name, parent)
             write_folder(git, folder.oid, parent, HALF_MADE, instead=instead)
             reach("work:half-made")
-            remove(path.name, parent)
             os.rename(HALF_MADE, path.name, src_dir_fd=parent, dst_dir_fd=parent)
             reach("work:done")
 

@@ -54,14 +54,23 @@ class Writer:
     """The one way in which this process changes the branch. Safe to share between threads."""
 
     def __init__(
-        self, folder: Path, branch: Branch, upstream: Upstream | None, *, surveyor: Surveyor, mains: Mains
+        self,
+        folder: Path,
+        branch: Branch,
+        upstream: Upstream | None,
+        *,
+        surveyor: Surveyor,
+        mains: Mains,
+        after: Callable[[], None],
     ) -> None:
+        """``after`` is called once a write is over, however it ended; it must not wait."""
         self._folder = folder
         self._branch = branch
         self._upstream = upstream
         self._turn = Lock()  # threads wait here instead of racing one another
         self._surveyor = surveyor
         self._mains = mains
+        self._after = after
 
     def write(self, plan: Plan, author: Author, *, draft: bool = False) -> Sha:
         """Commit what ``plan`` makes of the tip; returns the commit, or the tip where nothing would change.
@@ -69,6 +78,12 @@ class Writer:
         ``plan`` may be called several times. Raises what it raises, InvalidInput or TooLarge for the tree,
         ValidationFailed for a job (not with ``draft``), Conflict after ten races, Unavailable and NoSpace.
         """
+        try:
+            return self._write(plan, author, draft=draft)
+        finally:
+            self._after()
+
+    def _write(self, plan: Plan, author: Author, *, draft: bool) -> Sha:
         with self._turn, translated(self._folder):
             git = pygit2.Repository(str(self._folder))
             for number in range(APPLICATIONS):

@@ -61,6 +61,11 @@ def memory_bytes(text: str) -> int:
     return amount
 
 
+def amount(text: str) -> Fraction:
+    """What a quantity of the API server stands for, exactly: cores, bytes, pieces."""
+    return _quantity(text, "write a number, with a suffix such as m, Ki or G")
+
+
 def _quantity(text: str, remedy: str) -> Fraction:
     found = _QUANTITY.fullmatch(text) if len(text) <= MOST_DIGITS else None
     if not found:

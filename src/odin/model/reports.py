@@ -19,6 +19,13 @@ class Reason(StrEnum):
     REFUSED = "refused"  # the place refused the attempt; ``message`` has its words
     LOST = "lost"  # it may have run and its end cannot be known
     VOID = "void"  # stopped before it ever started
+    OOM = "oom"  # killed because it used more memory than it may
+    EVICTED = "evicted"  # its node had no room for it
+    PREEMPTED = "preempted"  # it gave way to something more important
+    NODE_LOST = "node-lost"  # its node is gone, or shut down
+    DELETED = "deleted"  # somebody removed it
+    IMAGE = "image"  # its image could not be pulled
+    UNPLACED = "unplaced"  # what it names is missing, so that it could not start
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +33,19 @@ class Placed:
     """The place has taken the attempt and will start it (a pod that exists, say)."""
 
     attempt: AttemptId
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The attempt exists and something keeps it; ``why`` is one sentence for people, empty when nothing does.
+
+    ``runs`` tells that it runs all the same (its node cannot be reached). One that ran and does no more was
+    suspended, and will run again.
+    """
+
+    attempt: AttemptId
+    why: str
+    runs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,4 +100,4 @@ class Back:
     pipelines: tuple[PipelineId, ...] = ()
 
 
-Report = Placed | Started | Ended | Absent | Away | Back
+Report = Placed | Held | Started | Ended | Absent | Away | Back

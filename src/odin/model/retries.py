@@ -21,6 +21,10 @@ CAUSES: Mapping[Reason, str] = {
     Reason.TIMEOUT: "user",
     Reason.NOT_STARTED: "user",
     Reason.LOST: "user",
+    Reason.OOM: "oom",
+    Reason.EVICTED: "node",
+    Reason.NODE_LOST: "node",
+    Reason.PREEMPTED: "preempt",
 }
 
 

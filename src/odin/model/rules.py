@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -19,7 +19,8 @@ from odin.model.references import Reference, references
 from odin.model.specs import texts, unsupported
 
 MOST_WARNINGS: Final = 100
-LONGEST_DERIVING: Final = 40  # for kinds whose pods are named after the object
+LONGEST_DERIVING: Final = 40  # for kinds whose pods are called after the object and their place in it
+LONGEST_OF: Final[Mapping[str, int]] = {"Pod": LONGEST_OBJECT, "Job": LONGEST_OBJECT}
 _AROUND_NAMES: Final = len("-") + SUFFIX_LENGTH + len("--") + LONGEST_ATTEMPT_SUFFIX
 
 
@@ -95,6 +96,11 @@ def _check_size(entry: Entry, findings: Findings) -> None:
     findings.add(entry.at(*place), found.message)
 
 
+def longest_object(kind: str) -> int:
+    """The most characters that the name of an object of this kind may have."""
+    return LONGEST_OF.get(kind, LONGEST_DERIVING)
+
+
 def check_lengths(name: str, entries: Sequence[Entry], findings: Findings) -> None:
     """The longest id, that of the last attempt, must be a name that Kubernetes takes."""
     if not name:
@@ -104,14 +110,26 @@ def check_lengths(name: str, entries: Sequence[Entry], findings: Findings) -> No
         findings.add(("name",), f"the name {shown(name)} has {len(name)} characters; at most {most} leave room for ids")
         return
     for entry in entries:
-        most = LONGEST_OBJECT if entry.fields.resource_type == "Pod" else LONGEST_DERIVING
-        over = len(name) + len(entry.name) + _AROUND_NAMES - most
-        if over > 0:
-            message = (
-                f"the ids of task {shown(entry.name)} have up to {over + most} characters and {most} fit; "
-                f"shorten its name or the job's by {over}"
-            )
+        if message := _too_long(name, entry.name, entry.fields.resource_type):
             findings.add(entry.at("name"), message)
+
+
+def _too_long(job: str, task: str, kind: str) -> str | None:
+    """What is wrong with the names of a job and its task together, with the longest that each may have."""
+    most = longest_object(kind)
+    over = len(job) + len(task) + _AROUND_NAMES - most
+    if over <= 0:
+        return None
+    ways = [
+        f"{whose} to {length - over} characters"
+        for whose, length in (("its name", len(task)), ("the job's", len(job)))
+        if length > over
+    ]
+    remedy = " or ".join(ways) or f"both names, by {over} characters together"
+    return (
+        f"the ids of task {shown(task)} have up to {over + most} characters and {most} fit for a {kind}; "
+        f"shorten {remedy}"
+    )
 
 
 def not_yet(entries: Sequence[Entry], findings: Findings) -> Iterator[Problem]:

@@ -88,15 +88,5 @@ def texts(task: TaskFields) -> Iterator[tuple[tuple[Step, ...], str]]:
 
 def unsupported(task: TaskFields) -> Iterator[tuple[str, str]]:
     """Fields that Odin reads and cannot carry out yet, each with the feature's name."""
-    if task.resource_type != "Pod":
-        yield "resource_type", f"resource_type {task.resource_type}"
-    if task.num_workers > 1:
-        yield "num_workers", "num_workers above 1"
-    if task.translate:
-        yield "translate", "translate"
     if task.outputs:
         yield "outputs", "outputs"
-    if task.queue:
-        yield "queue", "queue"
-    if task.priority_class:
-        yield "priority_class", "priority_class"

@@ -1,7 +1,8 @@
 """The state machine of an attempt, and what people see of tasks and pipelines.
 
     planned ──▶ placed ──▶ running ──▶ ended
-       └──────────┴───────────┴──────────▲
+       │          │ ◀──────── │          ▲   (suspended, and queued again)
+       └──────────┴───────────┴──────────┘
 
 The attempt alone has a state. An attempt's number is spent when ``planned`` is committed; only a committed
 ``planned`` is ever launched. What people see is derived by ``Task.status`` and ``Pipeline`` in ``odin.model.world``.
@@ -26,6 +27,7 @@ class AttemptState(StrEnum):
 class Move(StrEnum):
     PLACE = "place"
     START = "start"
+    SUSPEND = "suspend"
     END = "end"
 
 
@@ -34,6 +36,8 @@ MOVES: Mapping[tuple[AttemptState, Move], AttemptState] = {
     # A local process starts at once: nothing lies between planned and running.
     (AttemptState.PLANNED, Move.START): AttemptState.RUNNING,
     (AttemptState.PLACED, Move.START): AttemptState.RUNNING,
+    # It gave its place up and will be started again by whoever queues it.
+    (AttemptState.RUNNING, Move.SUSPEND): AttemptState.PLACED,
     # Refused, void, or ended while nobody looked.
     (AttemptState.PLANNED, Move.END): AttemptState.ENDED,
     (AttemptState.PLACED, Move.END): AttemptState.ENDED,

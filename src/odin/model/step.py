@@ -13,7 +13,7 @@ from typing import Any
 from odin.model import retries
 from odin.model.commands import Built, Event, Halt, Submit, Tick
 from odin.model.ids import PipelineId
-from odin.model.reports import Absent, Away, Back, Ended, Placed, Reason, Started
+from odin.model.reports import Absent, Away, Back, Ended, Held, Placed, Reason, Started
 from odin.model.states import AttemptState, Move, Outcome, PipelineStatus, Stop, TaskStatus, move
 from odin.model.world import Attempt, Pipeline, Task, World, fresh
 
@@ -219,6 +219,22 @@ def _placed(world: World, event: Placed, now: float) -> None:
         world.record(pipeline, now, "placed", task, None)
 
 
+def _held(world: World, event: Held, now: float) -> None:
+    found = world.open.get(event.attempt)
+    if found is None:
+        return
+    pipeline, task, attempt = found
+    why = event.why or None
+    if attempt.state is AttemptState.RUNNING and not event.runs:
+        attempt.state = move(attempt.state, Move.SUSPEND)
+        attempt.started_at = task.started_at = None
+        task.reason = why
+        world.record(pipeline, now, "suspended", task, why)
+    elif why != task.reason and attempt.stop is None:
+        task.reason = why
+        world.record(pipeline, now, "held", task, why)
+
+
 def _started(world: World, event: Started, now: float) -> None:
     found = world.open.get(event.attempt)
     if found is None:
@@ -226,8 +242,10 @@ def _started(world: World, event: Started, now: float) -> None:
     pipeline, task, attempt = found
     if attempt.state is not AttemptState.RUNNING:
         attempt.state = move(attempt.state, Move.START)
-        attempt.started_at = event.at
-        task.started_at = event.at
+        # Clocks differ, and a cluster tells whole seconds: nothing begins before it was planned.
+        attempt.started_at = task.started_at = max(event.at, attempt.planned_at)
+        if attempt.stop is None:
+            task.reason = None
         world.record(pipeline, now, "started", task, None)
     if attempt.stop is not None:
         # This may answer a recall, and then the place may not have heard of the stop.
@@ -251,8 +269,9 @@ def _ended(world: World, event: Ended, now: float) -> None:
 
 def _note_end(task: Task, attempt: Attempt, event: Ended) -> None:
     attempt.state = move(attempt.state, Move.END)
-    attempt.started_at = event.started_at or attempt.started_at
-    attempt.ended_at = event.ended_at
+    if attempt.started_at is None and event.started_at is not None:
+        attempt.started_at = max(event.started_at, attempt.planned_at)
+    attempt.ended_at = max(event.ended_at, attempt.started_at or attempt.planned_at)
     attempt.exit_code, attempt.reason, attempt.message = event.code, event.reason, event.message
     attempt.cpu_s, attempt.rss_kb, attempt.log_bytes = event.cpu_s, event.rss_kb, event.log_bytes
     task.exit_code = event.code
@@ -415,6 +434,7 @@ _HANDLERS: dict[type, Callable[[World, Any, float], None]] = {
     Away: _away,
     Absent: _absent,
     Placed: _placed,
+    Held: _held,
     Started: _started,
     Ended: _ended,
 }

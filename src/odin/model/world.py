@@ -96,6 +96,7 @@ class Pipeline:
     seq: int = 0
     saved_seq: int = 0
     own_work: bool = False
+    username: str = ""
 
     def attempt_id(self, task: Task) -> AttemptId:
         """What the newest attempt of a task is called."""
@@ -305,6 +306,7 @@ def fresh(submission: Submission) -> Pipeline:
         status=status,
         unsettled=len(tasks),
         own_work=bool(submission.rendered),
+        username=submission.username,
     )
 
 

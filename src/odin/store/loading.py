@@ -24,6 +24,12 @@ def in_flight(connection: Connection) -> list[PipelineId]:
     return [PipelineId(identity) for identity in connection.execute(wanted).scalars()]
 
 
+def running(connection: Connection) -> dict[PipelineId, Sha]:
+    """The pipelines whose folders stand, as far as the rows know, with their commits."""
+    wanted = select(pipelines.c.id, pipelines.c.version).where(pipelines.c.status == PipelineStatus.RUNNING.value)
+    return {PipelineId(row.id): Sha(row.version) for row in connection.execute(wanted)}
+
+
 def final(connection: Connection, ids: Sequence[PipelineId]) -> list[PipelineId]:
     """Those of the ids that nothing is owed to any more: final, or not in this store."""
     wanted = select(pipelines.c.id).where(pipelines.c.id.in_(ids), pipelines.c.status.in_(IN_FLIGHT))
@@ -75,6 +81,7 @@ def _pipeline(row: Row[Any], found: list[Task], children: list[list[int]]) -> Pi
         stop_message=row.stop_message,
         fence=row.fence,
         seq=row.seq,
+        username=row.username,
     )
 
 

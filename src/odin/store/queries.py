@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import json
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, func, select
 
 from odin.model.ids import PipelineId, split_resource, task_id
 from odin.model.job import TaskSpec, load_task
@@ -22,6 +23,9 @@ from odin.store.schema import attempts, events, pipelines, rendered, tasks, tomb
 PAGE = 100
 LARGEST_PAGE = 500
 EVENTS_PAGE = 10_000
+
+T = TypeVar("T")
+Known = Callable[[str, int], T | None]  # what the caller has of a pipeline at a position of its history
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,20 +103,6 @@ class EventRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Moves:
-    """What moved in a pipeline up to ``seq``, as it is now.
-
-    ``newest`` holds the last position of each task's idx, of the pipeline's own under None. ``pipeline`` has its
-    tasks only when it moved itself or is over; ``tasks`` are those that moved, or then all.
-    """
-
-    pipeline: PipelineView
-    tasks: tuple[TaskView, ...]
-    newest: dict[int | None, int]
-    seq: int
-
-
-@dataclass(frozen=True, slots=True)
 class Progress:
     """How far a task is: its status, and the number and state of each attempt, oldest first."""
 
@@ -147,17 +137,24 @@ class Queries:
 
     def pipeline(self, pipeline: str) -> PipelineView | None:
         """One pipeline by its id, None if there is none."""
-        with self.snapshot() as connection:
-            row = connection.execute(select(pipelines).where(pipelines.c.id == pipeline)).one_or_none()
-            return _with_tasks(connection, [row])[0] if row is not None else None
+        return next(iter(self.newest([pipeline], _nothing)), None)
 
     def pipelines(self, wanted: Filter = Filter(), *, limit: int = PAGE) -> tuple[list[PipelineView], int | None]:
         """A page, newest first, and the ``before`` of the next page (None on the last). ``limit`` is at most 500."""
+        return self.page(wanted, limit, _nothing)
+
+    def newest(self, ids: Collection[str], known: Known[T]) -> list[T | PipelineView]:
+        """Pipelines by id, in no order; what the caller has of one at its position stands for it and is not read."""
+        with self.snapshot() as connection:
+            return _moved(connection, connection.execute(_HEADS, given(ids)).all(), known)
+
+    def page(self, wanted: Filter, limit: int, known: Known[T]) -> tuple[list[T | PipelineView], int | None]:
+        """As ``pipelines``; what the caller has of a pipeline at its position stands for it and is not read."""
         limit = max(1, min(limit, LARGEST_PAGE))
         with self.snapshot() as connection:
-            rows = connection.execute(_filtered(wanted).limit(limit + 1)).all()
-            following = rows[limit - 1].number if len(rows) > limit else None
-            return _with_tasks(connection, rows[:limit]), following
+            heads = connection.execute(*_filtered(wanted, limit + 1)).all()
+            following = heads[limit - 1].number if len(heads) > limit else None
+            return _moved(connection, heads[:limit], known), following
 
     def task(self, resource: str) -> tuple[PipelineView, TaskView, list[AttemptView]] | None:
         """A task by its id, or by an attempt's, with all its attempts, oldest first."""
@@ -174,10 +171,10 @@ class Queries:
             ).all()
         return found, task, [_attempt(row) for row in rows]
 
-    def position(self, pipeline: str) -> int | None:
-        """How far a pipeline's history goes, None if there is no such pipeline."""
+    def positions(self, ids: Collection[str]) -> dict[str, int]:
+        """How far the histories of these pipelines go; those that are not there are left out."""
         with self.snapshot() as connection:
-            return connection.execute(select(pipelines.c.seq).where(pipelines.c.id == pipeline)).scalar_one_or_none()
+            return {head.id: head.seq for head in connection.execute(_HEADS, given(ids))}
 
     def progress(self, pipeline: str, wanted: Collection[int] | str) -> dict[int, Progress]:
         """How far tasks are, by their idx; ``wanted`` are such, or the name of one task."""
@@ -197,23 +194,6 @@ class Queries:
             )
             for row in rows
         }
-
-    def moves(self, pipeline: str, after_seq: int, *, limit: int = EVENTS_PAGE) -> Moves | None:
-        """What moved after a position, all of one moment; None if there is no such pipeline."""
-        since = select(events.c.idx, events.c.seq).where(events.c.pipeline == pipeline, events.c.seq > after_seq)
-        with self.snapshot() as connection:
-            row = connection.execute(select(pipelines).where(pipelines.c.id == pipeline)).one_or_none()
-            if row is None:
-                return None
-            history = connection.execute(since.order_by(events.c.seq).limit(limit)).all()
-            newest: dict[int | None, int] = {idx: seq for idx, seq in history}
-            seq = history[-1].seq if history else after_seq
-            whole = None in newest or (row.outcome is not None and seq >= row.seq)
-            wanted = select(tasks).where(tasks.c.pipeline == pipeline).order_by(tasks.c.idx)
-            if not whole:
-                wanted = wanted.where(tasks.c.idx.in_([idx for idx in newest if idx is not None]))
-            found = tuple(_task(task) for task in connection.execute(wanted)) if whole or newest else ()
-        return Moves(pipeline_view(row, found if whole else ()), found, newest, seq)
 
     def events(
         self, pipeline: str, *, after_seq: int = 0, idx: int | None = None, limit: int = EVENTS_PAGE
@@ -282,30 +262,57 @@ class Queries:
             kept.keep(connection, request, answer, now=time.time())
 
 
-def _filtered(wanted: Filter) -> Select[Any]:
-    statement = select(pipelines).order_by(pipelines.c.number.desc())
-    for column, value in (
-        (pipelines.c.status, wanted.status),
-        (pipelines.c.outcome, wanted.outcome),
-        (pipelines.c.job, wanted.job),
-        (pipelines.c.username, wanted.user),
-    ):
-        if value is not None:
-            statement = statement.where(column == value)
-    if wanted.query:
-        statement = statement.where(func.instr(pipelines.c.id, wanted.query) > 0)
-    if wanted.before is not None:
-        statement = statement.where(pipelines.c.number < wanted.before)
-    return statement
+# Statements that are built once: to build one for each reading costs twice what it takes to run it.
+_GIVEN = func.json_each(bindparam("given")).table_valued("value")
+_HEADS = select(pipelines.c.number, pipelines.c.id, pipelines.c.seq).join(_GIVEN, pipelines.c.id == _GIVEN.c.value)
+_ROWS = select(pipelines).join(_GIVEN, pipelines.c.id == _GIVEN.c.value)
+_TASKS = select(tasks).join(_GIVEN, tasks.c.pipeline == _GIVEN.c.value).order_by(tasks.c.pipeline, tasks.c.idx)
+_CONDITIONS: Mapping[str, ColumnElement[bool]] = {
+    "query": func.instr(pipelines.c.id, bindparam("query")) > 0,
+    "status": pipelines.c.status == bindparam("status"),
+    "outcome": pipelines.c.outcome == bindparam("outcome"),
+    "job": pipelines.c.job == bindparam("job"),
+    "user": pipelines.c.username == bindparam("user"),
+    "before": pipelines.c.number < bindparam("before"),
+}
 
 
-def _with_tasks(connection: Connection, rows: Sequence[Row[Any]]) -> list[PipelineView]:
-    ids = [row.id for row in rows]
+def given(values: Iterable[object]) -> dict[str, str]:
+    """The parameter of a statement over many values."""
+    return {"given": json.dumps([*values])}
+
+
+def _filtered(wanted: Filter, limit: int) -> tuple[Select[int, str, int], dict[str, Any]]:
+    """The statement for the heads of a page, and its parameters."""
+    values = {name: value for name in _CONDITIONS if (value := getattr(wanted, name)) is not None}
+    if not wanted.query:
+        del values["query"]
+    return _pages(*values), values | {"most": limit}
+
+
+@lru_cache
+def _pages(*conditions: str) -> Select[int, str, int]:
+    heads = select(pipelines.c.number, pipelines.c.id, pipelines.c.seq).where(*map(_CONDITIONS.__getitem__, conditions))
+    return heads.order_by(pipelines.c.number.desc()).limit(bindparam("most"))
+
+
+def _nothing(_pipeline: str, _position: int) -> None:
+    return None
+
+
+def _moved(connection: Connection, heads: Sequence[Row[int, str, int]], known: Known[T]) -> list[T | PipelineView]:
+    """What the caller has of these pipelines, in their order, and the rows of those that moved."""
+    had = [known(head.id, head.seq) for head in heads]
+    moved = [head.id for head, one in zip(heads, had, strict=True) if one is None]
+    read = _with_tasks(connection, moved) if moved else {}
+    return [one if one is not None else read[head.id] for head, one in zip(heads, had, strict=True)]
+
+
+def _with_tasks(connection: Connection, ids: Sequence[str]) -> dict[str, PipelineView]:
     found: dict[str, list[TaskView]] = {identity: [] for identity in ids}
-    wanted = select(tasks).where(tasks.c.pipeline.in_(ids)).order_by(tasks.c.pipeline, tasks.c.idx)
-    for row in connection.execute(wanted) if ids else ():
-        found[row.pipeline].append(_task(row))
-    return [pipeline_view(row, tuple(found[row.id])) for row in rows]
+    for row in connection.execute(_TASKS, given(ids)).all():
+        found[row.pipeline].append(task_view(row))
+    return {row.id: pipeline_view(row, tuple(found[row.id])) for row in connection.execute(_ROWS, given(ids)).all()}
 
 
 def pipeline_view(row: Row[Any], of: tuple[TaskView, ...]) -> PipelineView:
@@ -332,7 +339,7 @@ def pipeline_view(row: Row[Any], of: tuple[TaskView, ...]) -> PipelineView:
     )
 
 
-def _task(row: Row[Any]) -> TaskView:
+def task_view(row: Row[Any]) -> TaskView:
     return TaskView(
         id=task_id(PipelineId(row.pipeline), row.name),
         idx=row.idx,

@@ -62,7 +62,7 @@ class FakePlace:
             if code is not None:
                 self.finish(task.attempt, code)
 
-    def stop(self, attempt: AttemptId, *, grace_s: float, message: str) -> None:
+    def stop(self, attempt: AttemptId, *, kind: str, grace_s: float, message: str) -> None:
         if attempt in self.running:
             self._end(Ended(attempt, 143, Reason.STOPPED, time.time()))
         elif attempt not in self.ended:

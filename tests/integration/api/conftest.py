@@ -6,13 +6,12 @@ import io
 import json
 import socket
 import threading
-import time
 
 import pytest
 import uvloop
 from starlette.testclient import TestClient
 
-from integration.api.streaming import RUNNING, Follower
+from integration.api.streaming import DEADLINE_S, RUNNING, Follower, until
 from odin import settings as configuration
 from odin.api.app import build_app
 from odin.api.passwords import hasher
@@ -26,6 +25,8 @@ from odin.engine.launches import Launches
 from odin.engine.layout import Layout
 from odin.engine.loop import Engine
 from odin.executors.logs import LocalLogs, log_path
+from odin.executors.nodereports import NodeReports, ReportedNodes
+from odin.executors.protocol import Machines
 from odin.jobs.checkouts import Checkouts
 from odin.jobs.repository import Repository
 from odin.jobs.workfolders import WorkFolders
@@ -37,7 +38,6 @@ from odin.store.queries import Queries
 from odin.store.users import NewUser, Users
 from odin_testing.place import FakePlace
 
-DEADLINE_S = 60
 SECRET = b"s" * 32
 PASSWORDS = {"vera": "vera's long password", "edda": "edda's long password", "ada": "ada's long password"}
 ROLES = {"vera": Role.VIEWER, "edda": Role.EDITOR, "ada": Role.ADMIN}
@@ -45,7 +45,7 @@ ROLES = {"vera": Role.VIEWER, "edda": Role.EDITOR, "ada": Role.ADMIN}
 
 class NoNodes:
     async def nodes(self):
-        return [{"host": "here", "gpus": []}]
+        return Machines(({"host": "here", "gpus": []},))
 
 
 @pytest.fixture(scope="session")
@@ -85,6 +85,7 @@ class House:
         checkouts = Checkouts(self.repository, self.shared / "checkouts")
         builds = Builds(layout, checkouts, WorkFolders(self.repository), self.queries)
         engine = Engine(self.database, self.place, Launches(layout), builds.build)
+        reports = NodeReports()
         cleaner = Cleaner(layout, self.data / "logs", Deletions(self.database), checkouts, self.queries)
         return Services(
             settings=self.settings,
@@ -94,7 +95,8 @@ class House:
             users=self.users,
             tokens=tokens,
             logs=LocalLogs(self.data),
-            nodes=NoNodes(),
+            nodes=ReportedNodes(NoNodes(), reports),
+            reports=reports,
             feed=engine.feed,
         )
 
@@ -154,15 +156,6 @@ class Client(TestClient):
 
     def finished(self, pipeline):
         return until(lambda: (found := self.get(f"/v1/pipelines/{pipeline}").json()["pipeline"])["outcome"] and found)
-
-
-def until(condition):
-    """What ``condition`` gives once it is true."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it does not happen"
-        time.sleep(0.01)
-    return found
 
 
 @pytest.fixture

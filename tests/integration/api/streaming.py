@@ -5,16 +5,31 @@ import socket
 import struct
 import time
 
+from odin.model.users import Role
+from odin.store.users import Change
+
 RUNNING = {"plan": lambda launch: None}
 DEADLINE_S = 60
 
 
 def until(condition):
+    """What ``condition`` gives once it is true."""
     deadline = time.monotonic() + DEADLINE_S
     while not (found := condition()):
         assert time.monotonic() < deadline, "it does not happen"
         time.sleep(0.01)
     return found
+
+
+def end_token(server, change, name="vera"):
+    """End a user's tokens by a new password, a new role, or the user's end."""
+    users, uid = server.house.users, server.house.users.get(name).uid
+    time.sleep(0.002)  # a token that is as old as the change would count
+    if change == "delete":
+        users.delete(name)
+    else:
+        users.change(name, Change(role=Role.EDITOR) if change == "role" else Change(password_hash="x"))
+    server.loop.call_soon_threadsafe(server.house.odin.accounts.forget, uid)
 
 
 def launch(server, job="one"):

@@ -5,13 +5,13 @@ import json
 import os
 import socket
 import struct
-import time
 from dataclasses import dataclass, field
 
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-DEADLINE_S = 60
+from integration.api.streaming import DEADLINE_S
+
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 LONGEST_CLOSE = 127
 PATHS = ("/", "/v1/ws")
@@ -180,11 +180,3 @@ def closed_with(frames):
     """Code and reason of the close frame among these frames."""
     data = next((data for opcode, data in frames if opcode == 8), None)
     return None if data is None else (int.from_bytes(data[:2], "big"), data[2:].decode())
-
-
-def until(condition):
-    deadline = time.monotonic() + DEADLINE_S
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it does not happen"
-        time.sleep(0.01)
-    return found

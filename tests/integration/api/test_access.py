@@ -20,15 +20,16 @@ from odin.model.users import Role
 from odin.store.users import Change
 
 SECRET = b"s" * 32
-IDENTITIES = ("none", "garbage", "basic", "expired", "task", "foreign", "deleted", "viewer", "editor", "admin")
+IDENTITIES = ("none", "garbage", "basic", "expired", "task", "foreign", "deleted", "viewer", "editor", "admin", "agent")
 GOOD = ("viewer", "editor", "admin")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "FOO")
-OPEN, READ, USER, EDITOR, ADMIN = (
+OPEN, READ, USER, EDITOR, ADMIN, NODE = (
     set(IDENTITIES),
     set(GOOD),
     set(GOOD),
     {"editor", "admin"},
     {"admin"},
+    {"agent"},
 )
 # api.md, "Authentication and users", written down a second time on purpose. A route without a row fails.
 EXPECTED = {
@@ -40,6 +41,7 @@ EXPECTED = {
     ("GET", "/metrics"): USER,
     ("GET", "/v1/app"): READ,
     ("GET", "/v1/nodes"): READ,
+    ("POST", "/v1/nodes/{node}/report"): NODE,
     ("GET", "/v1/users"): USER,
     ("GET", "/v1/users/{username}"): READ,
     ("POST", "/v1/users"): ADMIN,
@@ -67,6 +69,7 @@ EXPECTED = {
     ("GET", "/v1/resources/{resource}/data"): READ,
     ("GET", "/v1/resources/{resource}/events"): READ,
     ("GET", "/v1/resources/{resource}/logs"): READ,
+    ("GET", "/v1/ws"): OPEN,
 }
 ANONYMOUS = {
     "/v1/app", "/v1/nodes", "/v1/users/{username}", "/v1/jobs", "/v1/jobs/{job}", "/v1/jobs/{job}/files/{file:path}",
@@ -83,7 +86,14 @@ GIT = {
     ("GET", "/HEAD"): USER,
     ("GET", "/config"): USER,
 }
+AGENTS = "the node agents' own token, long enough"
 ADDRESS = {"username": "nobody", "job": "no-job", "file:path": "no-file", "pipeline": "no-p", "resource": "no-r"}
+ADDRESS["node"] = "no-node"
+
+
+@pytest.fixture
+def house(make_house):
+    return make_house(flags={"midgard_token": AGENTS})
 
 
 @pytest.fixture(autouse=True)
@@ -106,6 +116,7 @@ def headers_of(house, identity):
 
     tokens = {
         "garbage": "garbage",
+        "agent": AGENTS,
         "expired": signed(iat=int(time.time()) - 9000, exp=int(time.time()) - 3600),
         "task": signed("odin-task+jwt"),
         "foreign": Tokens(SECRET, "odin:other", 3600).issue(house.users.get("ada"))[0],

@@ -10,16 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-DEADLINE_S = 60
+from integration.api.streaming import DEADLINE_S, until
+
 LIMIT = 32 * 1024
-
-
-def until(condition):
-    deadline = time.monotonic() + DEADLINE_S
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it does not happen"
-        time.sleep(0.01)
-    return found
 
 
 def answer_to(server, data, *more, pause_s=0.0):

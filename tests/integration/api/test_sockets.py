@@ -8,7 +8,8 @@ import time
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from integration.api.talking import PATHS, REQUESTS, ask, closed_with, heard, opened, until
+from integration.api.streaming import until
+from integration.api.talking import PATHS, REQUESTS, ask, closed_with, handshake, heard, opened
 from odin.api.sockets.logs import LARGEST_REPLY, LONGEST_LINE, cut
 from odin.api.sockets.start import Task, progress
 
@@ -56,7 +57,7 @@ def test_a_run_is_told_from_its_first_task_to_its_end(server):
     lines = [reply["response"].removeprefix(f"{pipeline}--") for reply in said.replies[1:-1]]
     assert lines == ["fetch is submitted", "fetch is executed", "train is submitted", "train is executed"]
     assert said.statuses == ["OK"] * 5 + ["END"]
-    assert said.last["response"] == pipeline
+    assert said.last == {"status": "END", "response": pipeline, "outcome": "succeeded", "error_message": None, "id": 1}
     assert said.code == 1000
     assert {reply["id"] for reply in said.replies} == {1}
     assert server.house.queries.pipeline(pipeline).username == "edda"
@@ -73,6 +74,7 @@ def test_a_run_that_fails_says_of_what(running):
     assert lines[1].startswith("fetch is failed: ")
     assert "3" in lines[1]
     assert lines[2].startswith("train is skipped")
+    assert said.last["outcome"] == "failed"
 
 
 def test_each_later_attempt_of_a_task_is_told():
@@ -375,8 +377,6 @@ def test_f07_a_stopping_server_ends_sockets_with_a_hint_to_resume(running):
 
 
 def test_f07_a_socket_that_is_asked_for_while_the_server_stops_is_told_to_come_back(house, listening):
-    from integration.api.talking import handshake
-
     server = listening()
     server.house.services.stopping.set()
     status, top, _ = handshake(server)

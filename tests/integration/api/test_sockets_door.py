@@ -9,14 +9,13 @@ import jwt
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from integration.api.talking import PATHS, REQUESTS, ask, handshake, heard, opened, until
+from integration.api.streaming import end_token, until
+from integration.api.talking import PATHS, REQUESTS, ask, handshake, heard, opened
 from odin.api import endings
 from odin.api.access import COMMANDS, Access
 from odin.api.sockets import conversation, legacy
 from odin.api.sockets.origins import is_own
 from odin.api.tokens import TYPE
-from odin.model.users import Role
-from odin.store.users import Change
 
 RUNNING = {"plan": lambda launch: None}
 SECRET = b"s" * 32
@@ -111,6 +110,15 @@ def test_a57_there_are_sockets_on_two_paths_alone(listening, path):
     assert "use / or /v1/ws" in json.loads(rest)["detail"]
 
 
+def test_whoever_asks_for_the_address_of_the_sockets_without_one_is_told_what_to_use(listening):
+    status, headers, body = listening().request("/v1/ws")
+    said = json.loads(body)
+    assert (status, headers["upgrade"]) == (426, "websocket")
+    assert headers["content-type"] == "application/problem+json"
+    assert (said["status"], said["title"]) == (426, "Upgrade Required")
+    assert "WebSocket client" in said["detail"]
+
+
 def test_a57_without_a_token_the_first_request_must_come_soon(listening, monkeypatch):
     monkeypatch.setattr(conversation, "FIRST_S", 0.2)
     server = listening(flags={"anonymous_read": "on"})
@@ -154,13 +162,7 @@ def test_a47_an_open_socket_ends_soon_after_its_token(listening, monkeypatch, ch
     with contextlib.ExitStack() as stack:
         extras = {"token": server.house.token("vera")} if where == "field" else {}
         ws = following(server, stack, "vera", **extras)
-        users, uid = server.house.users, server.house.users.get("vera").uid
-        time.sleep(0.002)
-        if change == "delete":
-            users.delete("vera")
-        else:
-            users.change("vera", Change(role=Role.EDITOR) if change == "role" else Change(password_hash="x"))
-        server.loop.call_soon_threadsafe(server.house.odin.accounts.forget, uid)
+        end_token(server, change)
         said = heard(ws)
     assert (said.replies, said.code) == ([], 4401)
     assert said.reason == "the token has ended; go on with: attempt 1, offset 4"

@@ -11,19 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from integration.api.talking import (
-    DEADLINE_S,
-    KEY,
-    Raw,
-    ask,
-    closed_with,
-    frame,
-    handshake,
-    head,
-    heard,
-    opened,
-    until,
-)
+from integration.api.streaming import DEADLINE_S, until
+from integration.api.talking import KEY, Raw, ask, closed_with, frame, handshake, head, heard, opened
 from odin.api.frames import Frame, News, encode
 from odin.api.sockets import conversation, door
 from odin.api.sockets.wire import FRAMES, LONGEST_REASON, MESSAGE_BYTES, closing

@@ -8,13 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from integration.api.streaming import DEADLINE_S, RUNNING, Follower, finish, launch, until
+from integration.api.streaming import DEADLINE_S, RUNNING, Follower, end_token, finish, launch, until
 from odin.api import endings, streams
 from odin.api.endings import Endings
 from odin.api.server import make_server
 from odin.api.stopping import Stopping
-from odin.model.users import Role
-from odin.store.users import Change
 
 
 def test_a_stream_begins_with_a_snapshot_and_ends_with_the_pipeline(server, follow):
@@ -206,13 +204,7 @@ def test_a47_open_streams_end_soon_after_their_token(server, follow, change, mon
     pipeline = launch(server)
     time.sleep(0.002)
     follower = follow(server, f"/v1/pipelines/{pipeline}/stream").read_until(lambda one: one.events)
-    users, uid = server.house.users, server.house.users.get("vera").uid
-    time.sleep(0.002)
-    if change == "delete":
-        users.delete("vera")
-    else:
-        users.change("vera", Change(role=Role.EDITOR) if change == "role" else Change(password_hash="x"))
-    server.loop.call_soon_threadsafe(server.house.odin.accounts.forget, uid)
+    end_token(server, change)
     follower.read_to_end()
     assert not [kind for _, kind, _ in follower.events if kind == "end"]
 

@@ -15,6 +15,7 @@ from odin.engine.commands import Commands
 from odin.engine.launches import Launches
 from odin.engine.layout import Layout, begin_run
 from odin.engine.loop import Engine
+from odin.engine.places import Machine
 from odin.jobs.checkouts import Checkouts
 from odin.jobs.repository import Repository
 from odin.jobs.values import Author
@@ -57,7 +58,7 @@ class Office:
         self.engine = Engine(self.database, place, Launches(self.layout, mounts), builds.build)
         self.engine.start()
         self.commands = Commands(
-            self.engine, self.repository, self.checkouts, self.queries, self.cleaner, self.layout, mounts
+            self.engine, self.repository, self.checkouts, self.queries, self.cleaner, self.layout, Machine(mounts)
         )
 
     def push(self, job, content, **files):
@@ -156,7 +157,16 @@ async def test_a_mapped_mount_is_another_folder_here(office, tmp_path):
             ValidationFailed,
             'the secret "s" at /no/such',
         ),
-        (b"tasks:\n  - {name: a, command: x, resource_type: PyTorchJob}\n", NotSupported, "PyTorchJob"),
+        (
+            b"tasks:\n  - {name: a, command: x, resource_type: PyTorchJob, num_workers: 2}\n",
+            ValidationFailed,
+            "PyTorchJob of 2 workers and one machine runs one; set num_workers to 1",
+        ),
+        (
+            b"tasks:\n  - {name: a, command: x, args: [^b.outputs.x]}\n  - {name: b, command: x}\n",
+            NotSupported,
+            "references",
+        ),
         (b"tasks:\n  - {name: a, command: x, depends: b}\n", ValidationFailed, '"b"'),
     ],
 )
@@ -172,10 +182,11 @@ async def test_what_cannot_run_here_is_refused_at_launch_with_the_reason(office,
 async def test_what_this_machine_ignores_is_said_once(office):
     office = office()
     office.push(
-        "job", b"tasks:\n  - {name: a, command: x, image: i, labels: {a: b}}\n  - {name: b, command: x, image: i}\n"
+        "job",
+        b"tasks:\n  - {name: a, command: x, image: i, labels: {a: b}}\n  - {name: b, command: x, image: i, resource_type: gang}\n",
     )
     view = await office.done((await office.commands.launch("job", ADA)).id)
-    assert view.warnings == ("this machine runs commands as they are and ignores: image, labels",)
+    assert view.warnings == ("this machine runs commands as they are and ignores: image, labels, resource_type",)
 
 
 async def test_f70_a_repeated_launch_is_the_same_pipeline(office):

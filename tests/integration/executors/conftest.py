@@ -20,7 +20,8 @@ import pytest
 from odin.executors.connection import runner_command
 from odin.executors.local import RUNNER_ENV, LocalExecutor
 from odin.executors.logs import log_path
-from odin.executors.protocol import Absent, Back, Ended, Report, Started, TaskLaunch
+from odin.executors.protocol import Absent, Back, Ended, Origin, Report, Started, TaskLaunch
+from odin.model.job import TaskSpec
 
 DEADLINE_S = 30.0
 PIPELINE = "test-abcd1234"
@@ -105,6 +106,8 @@ class Machine:
             "make": (),
             "timeout_s": None,
             "grace_s": 5.0,
+            "spec": TaskSpec(name, argv),
+            "origin": Origin(PIPELINE, name, 1, "test", "0" * 40, "ann"),
         }
         return TaskLaunch(self.id(name), argv=argv, **{**values, **more})
 
@@ -126,7 +129,7 @@ class Machine:
         return self.end(name)
 
     def stop(self, name: str, grace_s: float = 5.0) -> None:
-        self.executor.stop(self.id(name), grace_s=grace_s, message="cancelled by ann")
+        self.executor.stop(self.id(name), kind="Pod", grace_s=grace_s, message="cancelled by ann")
 
     def recall(self, *names: str, fence: int = 2) -> None:
         self.executor.recall({self.id(name): fence for name in names})
@@ -180,7 +183,7 @@ class Machine:
         if self.place is not None:
             over = {r.attempt for r in self.seen if isinstance(r, Ended)}
             for report in [r for r in self.seen if isinstance(r, Started) and r.attempt not in over]:
-                self.place.stop(report.attempt, grace_s=0.0, message="the test is over")
+                self.place.stop(report.attempt, kind="Pod", grace_s=0.0, message="the test is over")
                 self.until(
                     lambda report=report: any(isinstance(r, Ended) and r.attempt == report.attempt for r in self.seen)
                 )

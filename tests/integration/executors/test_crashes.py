@@ -89,11 +89,11 @@ def test_f04_a_server_killed_in_the_middle_of_launching_leaves_nothing_twice(new
     """A real server process, ended with -9 while its tasks start."""
     script = (
         "import sys, time; from pathlib import Path; from odin.executors.local import LocalExecutor as L; import select\n"
-        "from odin.executors.protocol import *\n"
+        "from odin.executors.protocol import *; from odin.model.job import TaskSpec\n"
         f"place = L(data=Path({str(new_machine.data)!r}), shared=Path('/'), cpu_m=1, runner_options={new_machine.options!r}); place.open()\n"
         "while not place.reports(): select.select([place.fileno()], [], [])\n"
         f"argv = lambda n: ('/bin/sh', '-c', 'echo start ' + n + ' >> ledger; echo end ' + n + ' >> ledger')\n"
-        f"place.launch([TaskLaunch('test-abcd1234--t%d' % n, 1, argv('t%d' % n), {{}}, {str(new_machine.here)!r}, (), None, 1.0) for n in range(200)])\n"
+        f"place.launch([TaskLaunch('test-abcd1234--t%d' % n, 1, argv('t%d' % n), {{}}, {str(new_machine.here)!r}, (), None, 1.0, TaskSpec('t', ('sh',)), Origin('test-abcd1234', 't%d' % n, 1, 'test', '0' * 40, 'ann')) for n in range(200)])\n"
         "print('sent', flush=True); time.sleep(60)\n"
     )
     names = [f"t{number}" for number in range(200)]

@@ -88,7 +88,7 @@ def test_f13_a_task_whose_log_has_no_room_gets_the_error_itself(small):
 def test_f13_a_journal_without_room_refuses_launches_and_recovers(small):
     filler = fill(small)
     attempts = (f"t{number}" for number in range(5000))
-    small.executor.stop(small.id("a"), grace_s=0, message="x" * 300_000)
+    small.executor.stop(small.id("a"), kind="Pod", grace_s=0, message="x" * 300_000)
     small.until(lambda: small.run(next(attempts), "/bin/true", make=()).reason == Reason.REFUSED)
     refused = small.last(Ended)
     assert "journal is full" in refused.message

@@ -89,7 +89,7 @@ def test_f64_a_writer_killed_at_any_moment_loses_nothing_it_acknowledged(tmp_pat
 def test_f64_locks_of_the_dead_are_removed_at_start(tmp_path: Path) -> None:
     folder = tmp_path / "jobs.git"
     Repository.open(folder).close()
-    left = ["refs/heads/main.lock", "HEAD.lock", "config.lock", "packed-refs.lock", "objects/pack/tmp_pack_x"]
+    left = ["refs/heads/main.lock", "HEAD.lock", "config.lock", "packed-refs.lock", "objects/pack/tmp_pack_x", "gc.pid"]
     for name in left:
         (folder / name).touch()
     (folder / "objects/tmp_objdir-incoming-x/aa").mkdir(parents=True)

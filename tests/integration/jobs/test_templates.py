@@ -1,6 +1,7 @@
 """Templates: what they become, what they may not do, and what is said of those that are wrong."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from odin.jobs.rendering import PROGRAM, Renderer
 from odin.jobs.repository import Repository
 from odin.jobs.values import Author
 from odin.jobs.workfolders import WorkFolders
-from odin.model.errors import Conflict, InvalidInput, NotFound, OdinError, Unavailable, ValidationFailed
+from odin.model.errors import Conflict, InvalidInput, NotFound, NotSupported, OdinError, Unavailable, ValidationFailed
 from odin.model.ids import JobPath
 
 ESCAPES = (Path(__file__).parent / "escapes.txt").read_text().splitlines()
@@ -120,23 +121,62 @@ def test_a23_a_canary_comes_back_verbatim_from_every_field(repository: Repositor
         assert (tmp_path / "work" / name).read_text() == CANARY
 
 
-def test_a23_the_program_has_no_environment_no_descriptors_and_can_open_none(tmp_path, monkeypatch):
-    monkeypatch.setenv("ODIN_SECRET", "s")
-    probe = tmp_path / "probe.py"
-    probe.write_text(
-        f"import sys, os, json, socket; sys.path.insert(0, {str(PROGRAM.parent)!r}); import sandbox; sandbox.confine()\n"
+def probe(folder, before="pass", **facts):
+    """What a program that is confined as the one for templates finds; ``facts`` are names and Python."""
+    program = folder / "probe.py"
+    asked = ", ".join(f"{name!r}: tried(lambda: {code})" for name, code in facts.items())
+    program.write_text(
+        f"import sys, os, json, socket, signal; sys.path.insert(0, {str(PROGRAM.parent)!r}); import sandbox\n"
+        f"{before}; sandbox.confine()\n"
         "def tried(act):\n"
         "    try: return str(act())\n"
-        "    except OSError: return 'refused'\n"
-        "made = {'env': str({k for k in os.environ if k != 'LC_CTYPE'}), 'open': tried(lambda: open('/etc/passwd')),\n"
-        "  'socket': tried(socket.socket), 'fds': str([n for n in range(3, 100) if tried(lambda: os.fstat(n)) != 'refused'])}\n"
-        "print(json.dumps({'files': made, 'used': [], 'problems': []}))\n"
+        "    except (OSError, ValueError): return 'refused'\n"
+        f"print(json.dumps({{'files': {{{asked}}}, 'used': [], 'problems': []}}))\n"
     )
+    return Renderer(program).render("job", {f"{name}.jinja2": "" for name in facts}, {}).files
+
+
+def test_a23_the_program_has_no_environment_no_descriptors_and_can_open_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("ODIN_SECRET", "s")
+    facts = {
+        "env": "{k for k in os.environ if k != 'LC_CTYPE'}",
+        "open": "open('/etc/passwd')",
+        "socket": "socket.socket()",
+        "fds": "[n for n in range(3, 100) if tried(lambda: os.fstat(n)) != 'refused']",
+    }
     with (tmp_path / "inherited").open("w") as file:
         file.fileno()
-        names = ("env", "open", "socket", "fds")
-        seen = Renderer(probe).render("job", {f"{name}.jinja2": "" for name in names}, {}).files
+        seen = probe(tmp_path, **facts)
     assert seen == {"env": "set()", "open": "refused", "socket": "refused", "fds": "[]"}
+
+
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root has rights to give up")
+
+
+@AS_ROOT
+def test_a23_the_program_is_nobody_where_the_server_is_root(tmp_path):
+    seen = probe(tmp_path, users="os.getresuid()", groups="[*os.getresgid(), *os.getgroups()]")
+    assert seen == {"users": str((65534,) * 3), "groups": str([65534] * 3)}
+
+
+@AS_ROOT
+def test_a23_the_program_cannot_become_root_again(tmp_path):
+    seen = probe(
+        tmp_path,
+        root="os.setresuid(0, 0, 0)",
+        limit="sandbox.resource.setrlimit(sandbox.resource.RLIMIT_NOFILE, (100, 100))",
+        kill=f"os.kill({os.getpid()}, 0)",
+        process="os.fork()",
+    )
+    assert set(seen.values()) == {"refused"}
+
+
+@AS_ROOT
+def test_a23_nothing_is_rendered_where_root_cannot_become_nobody(tmp_path):
+    """As in a container that was left no capability."""
+    none = "import ctypes; ctypes.CDLL(None).capset((ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)())"
+    with pytest.raises(NotSupported, match="renders no templates: it is root"):
+        probe(tmp_path, none, users="os.getresuid()")
 
 
 @pytest.mark.parametrize(
@@ -301,7 +341,11 @@ def test_a_job_without_templates_is_not_rendered(repository: Repository, ann: Au
         ({"main.yml": MAIN, "main.yml.jinja2": MAIN}, "main.yml.jinja2", "becomes main.yml, and so does main.yml"),
         ({"main.yml": MAIN, "a": b"", "a.jinja2": b""}, "a.jinja2", "becomes a, and so does a; keep one"),
         ({"main.yml": MAIN, "A": b"", "a.jinja2": b""}, "a.jinja2", "and so does A"),
-        ({"main.yml": MAIN, "a/b": b"", "a.jinja2": b""}, "a.jinja2", "so does the folder a"),
+        (
+            {"main.yml": MAIN, "a/b": b"", "a.jinja2": b""},
+            "a.jinja2",
+            "becomes a, where the folder job/a stands; rename one",
+        ),
         ({"main.yml": MAIN, "d/.jinja2": b""}, "d/.jinja2", "nothing is left of this name"),
         ({"main.yml": MAIN, ".git.jinja2": b""}, ".git.jinja2", "belongs to git"),
         ({"main.yml": MAIN, "a.jinja2": b"{{ x"}, "a.jinja2", "this is no template"),
@@ -321,6 +365,60 @@ def test_what_is_wrong_without_a_context_is_refused_when_it_is_pushed(
     repository.write("job", files, ann, create=True, draft=True)
     with pytest.raises(ValidationFailed):
         repository.render("job", {})
+
+
+CLASH = "this becomes inner/x, where the job job/inner/x stands; rename one of the two"
+
+
+def test_a_job_is_refused_where_a_template_of_the_job_around_it_becomes_a_file(repository: Repository, ann: Author):
+    repository.write("job", {"main.yml": MAIN, "inner/x.jinja2": b"{{ a }}"}, ann, create=True)
+    tip = repository.head()
+    writes = [
+        lambda: repository.write("job/inner/x", {"main.yml": MAIN}, ann, create=True),
+        lambda: repository.write("job/inner/x/y", {"main.yml": MAIN}, ann, create=True),
+        lambda: repository.create("job/inner/X", ann),
+        lambda: repository.generate("job", "job/inner/x", {"a": 1}, ann),
+    ]
+    for write in writes:
+        with pytest.raises(ValidationFailed) as caught:
+            write()
+        (problem,) = caught.value.problems
+        assert problem.file == "job/inner/x.jinja2"
+        assert "this becomes inner/x, where the " in problem.message
+    assert repository.head() == tip
+    repository.create("job/inner/x2", ann)
+    assert repository.render("job", {"a": 1}).files == {"inner/x": "1"}
+
+
+def test_a_template_is_refused_where_it_becomes_what_a_job_is_called(repository: Repository, ann: Author):
+    repository.write("job", {"main.yml": MAIN}, ann, create=True)
+    repository.create("job/inner/x", ann)
+    with pytest.raises(ValidationFailed) as caught:
+        repository.write("job", {"inner/x.jinja2": b""}, ann)
+    assert [str(problem) for problem in caught.value.problems] == [f"job/inner/x.jinja2: {CLASH}"]
+    assert repository.render("job", {}).job.tasks[0].name == "a"
+
+
+def test_a_push_with_git_of_a_job_where_a_template_becomes_a_file_is_refused(repository: Repository, ann, clone):
+    repository.write("job", {"main.yml": MAIN, "inner/x.jinja2": b""}, ann, create=True)
+    clone("pull", "-q")
+    (clone.folder / "job/inner/x").mkdir()
+    (clone.folder / "job/inner/x/main.yml").write_bytes(MAIN)
+    clone("add", ".")
+    clone("commit", "-qm", "x")
+    assert f"job/inner/x.jinja2: {CLASH}" in clone("push", "-q", check=False)
+    clone("mv", "job/inner/x", "job/inner/other")
+    clone("commit", "-qam", "y")
+    clone("push", "-q")
+    assert repository.jobs() == ["job", "job/inner/other"]
+
+
+def test_a_job_around_that_is_a_draft_does_not_keep_others_out(repository: Repository, ann: Author):
+    files = {"main.yml": b"tasks: 1", "x.jinja2": b"", "x/y": b""}
+    repository.write("job", files, ann, create=True, draft=True)
+    repository.create("job/inner", ann)
+    repository.create("job/x/z", ann)
+    assert repository.jobs() == ["job", "job/inner", "job/x/z"]
 
 
 def test_a_template_with_two_endings_loses_one(repository: Repository, ann: Author):

@@ -15,7 +15,6 @@ from odin.api.answers import answer
 from odin.api.routes.files import SANDBOX
 from odin.api.routing import router
 from odin.api.services import Actor, Context, Ctx
-from odin.engine.cleanup import Cleanup
 from odin.engine.commands import launched
 from odin.model.errors import NotFound, NotSupported
 from odin.model.names import decode, nearest, shown
@@ -90,13 +89,8 @@ async def list_pipelines(
         user=user.lower() if user is not None else None,
         before=odin.cursors.read(cursor) if cursor else None,
     )
-    return await run_sync(_page, odin, wanted, limit)
-
-
-def _page(odin: Context, wanted: Filter, limit: int) -> Response:
-    """Shaped and encoded in the thread that read it: a full page would hold the event loop for 15 ms."""
-    found, following = odin.services.queries.pipelines(wanted, limit=limit)
-    page: dict[str, Any] = {"pipelines": [shapes.pipeline(view) for view in found]}
+    found, following = await odin.portraits.page(wanted, limit)
+    page: dict[str, Any] = {"pipelines": [each.data for each in found]}
     if following is not None:
         page["nextCursor"] = odin.cursors.write(following)
     return answer(page)
@@ -104,7 +98,14 @@ def _page(odin: Context, wanted: Filter, limit: int) -> Response:
 
 @routes.get("/v1/pipelines/{pipeline}")
 async def show_pipeline(pipeline: str, odin: Ctx) -> Response:
-    return answer({"pipeline": shapes.pipeline(await view_of(pipeline, odin))})
+    return await _shown(pipeline, odin)
+
+
+async def _shown(pipeline: str, odin: Context) -> Response:
+    found = await odin.portraits.get(pipeline)
+    if found is None:
+        raise await _unknown(pipeline, odin)
+    return answer({"pipeline": found.data})
 
 
 @routes.get("/v1/pipelines/{pipeline}/files")
@@ -138,7 +139,7 @@ async def cancel(pipeline: str, request: Request, odin: Ctx, actor: Actor) -> Re
 
     async def act() -> Response:
         await odin.services.commands.cancel(pipeline, actor)
-        return answer({"pipeline": shapes.pipeline(await view_of(pipeline, odin))})
+        return await _shown(pipeline, odin)
 
     return await odin.once.answer(asked, act)
 
@@ -169,23 +170,17 @@ async def clean_up(
     """Stop a pipeline, wait for its end, then remove what was asked for."""
     cleaning = odin.services.commands.cleanup(pipeline, actor, db=db, fs=fs, dry_run=dry_run)
     done = await odin.services.stopping.unless(cleaning)
-    return answer({"cleanups": [_cleanup(one) for one in done]})
-
-
-def _cleanup(one: Cleanup) -> dict[str, str]:
-    words = ("No", "Yes")
-    return {
-        "taskId": one.task_id,
-        "cleanedFromK8s": words[one.cleaned],
-        "purgedFromDb": words[one.purged],
-        "removedFromFs": words[one.removed],
-    }
+    return answer({"cleanups": [shapes.cleanup(one) for one in done]})
 
 
 async def view_of(pipeline: str, odin: Context) -> PipelineView:
     """Raises NotFound with the nearest ids."""
     found = await run_sync(odin.services.queries.pipeline, pipeline)
     if found is None:
-        near = await run_sync(odin.services.queries.nearest, pipeline)
-        raise NotFound(f"there is no pipeline {shown(pipeline)}", near=near)
+        raise await _unknown(pipeline, odin)
     return found
+
+
+async def _unknown(pipeline: str, odin: Context) -> NotFound:
+    near = await run_sync(odin.services.queries.nearest, pipeline)
+    return NotFound(f"there is no pipeline {shown(pipeline)}", near=near)

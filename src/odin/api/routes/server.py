@@ -57,12 +57,6 @@ async def facts(odin: Ctx) -> Response:
     )
 
 
-@routes.get("/v1/nodes")
-async def nodes(odin: Ctx) -> Response:
-    """The machines where tasks run, and their GPUs."""
-    return answer({"nodes": await odin.services.nodes.nodes()})
-
-
 @routes.get("/metrics")
 async def metrics(odin: Ctx) -> Response:
     """For Prometheus."""

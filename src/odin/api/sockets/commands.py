@@ -10,6 +10,7 @@ from typing import Any
 
 from anyio.to_thread import run_sync
 
+from odin.api import shapes as rest
 from odin.api.answers import ENCODER
 from odin.api.routes.resources import data_of, events_of
 from odin.api.sockets import shapes
@@ -79,7 +80,7 @@ async def cleanup(ask: Ask) -> Replies:
     cleaning = services.commands.cleanup(
         fields.text("work"), ask.actor, db=fields.flag("purge_db"), fs=fields.flag("purge_fs"), dry_run=False
     )
-    yield Reply(OK, [shapes.cleanup(one) for one in await services.stopping.unless(cleaning)])
+    yield Reply(OK, [shapes.cleanup(rest.cleanup(one)) for one in await services.stopping.unless(cleaning)])
 
 
 async def generate(ask: Ask) -> Replies:

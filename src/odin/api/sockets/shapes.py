@@ -8,7 +8,6 @@ from odin.api.answers import moment
 from odin.api.shapes import Shape, command, resource_id
 
 if TYPE_CHECKING:
-    from odin.engine.cleanup import Cleanup
     from odin.store.queries import PipelineView, TaskView
 
 
@@ -52,11 +51,11 @@ def event(rest: Shape) -> Shape:
     }
 
 
-def cleanup(one: Cleanup) -> Shape:
-    words = ("No", "Yes")
+def cleanup(rest: Shape) -> Shape:
+    """What was removed of a pipeline or a task; ``rest`` is what the REST tier says of it."""
     return {
-        "task_id": one.task_id,
-        "cleaned_from_k8s": words[one.cleaned],
-        "purged_from_db": words[one.purged],
-        "removed_from_fs": words[one.removed],
+        "task_id": rest["taskId"],
+        "cleaned_from_k8s": rest["cleanedFromK8s"],
+        "purged_from_db": rest["purgedFromDb"],
+        "removed_from_fs": rest["removedFromFs"],
     }

@@ -29,14 +29,19 @@ class Task(msgspec.Struct):
     reason: str | None
 
 
-class Pipeline(msgspec.Struct):
+class Pipeline(msgspec.Struct, rename="camel"):
+    """What moved in a pipeline, or all of it."""
+
     tasks: list[Task]
+    outcome: str | None = None
+    error_message: str | None = None
 
 
 async def start(ask: Ask) -> Replies:
     """OK with the pipeline's id, OK for each task that is submitted or over, END with the id.
 
-    ``position`` beside a line is one of ``GET /v1/pipelines/{id}/stream``, from which a client can go on.
+    ``position`` beside a line is one of ``GET /v1/pipelines/{id}/stream``, from which a client can go on. Beside END
+    stand ``outcome`` and ``error_message``; ``outcome`` is null where the pipeline was cleaned up before.
     """
     job = text(ask.request, "the request of START, a job,")
     ref = await ask.odin.services.commands.launch(job, ask.actor)
@@ -44,32 +49,34 @@ async def start(ask: Ask) -> Replies:
     ask.follow()
     known: dict[str, Task] = {}
     position = 0
+    last = Pipeline([])
     async with aclosing(ask.odin.channels.follow(ref.id, None)) as news:
         async for each in news:
             for frame in each.frames:
-                lines = list(progress(known, await moved(frame)))
+                last = await shown(frame)
+                lines = list(progress(known, last.tasks))
                 for count, line in enumerate(lines, 1):
                     if count == len(lines):  # a position stands for all that was told of it
                         position = frame.position
                     yield Reply(OK, line, {"position": position}, bookmark(ref.id, position))
-    yield Reply(END, ref.id)
+    yield Reply(END, ref.id, {"outcome": last.outcome, "error_message": last.error_message})
 
 
 def bookmark(pipeline: str, position: int) -> str:
     return f"it runs on: GET /v1/pipelines/{pipeline}/stream, Last-Event-ID: {position}"
 
 
-async def moved(frame: Frame) -> Sequence[Task]:
-    """The tasks that a frame shows."""
+async def shown(frame: Frame) -> Pipeline:
+    """What a frame shows: one task, or the pipeline with all of them."""
     if frame.event == "task":
-        return (msgspec.json.decode(frame.data, type=Task),)
+        return Pipeline([msgspec.json.decode(frame.data, type=Task)])
     if len(frame.text) < LARGE:
-        return _tasks(frame)
-    return await run_sync(_tasks, frame)
+        return _pipeline(frame)
+    return await run_sync(_pipeline, frame)
 
 
-def _tasks(frame: Frame) -> Sequence[Task]:
-    return msgspec.json.decode(frame.data, type=Pipeline).tasks
+def _pipeline(frame: Frame) -> Pipeline:
+    return msgspec.json.decode(frame.data, type=Pipeline)
 
 
 def progress(known: dict[str, Task], tasks: Sequence[Task]) -> Iterator[str]:
