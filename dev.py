@@ -218,7 +218,7 @@ def lock():
     """Each lock agrees with the ones before it; pyproject.toml is the server's list."""
     install()
     sources = {"uv": "requirements/uv.in", "build": "requirements/build.in", "server": "pyproject.toml",
-               "dev": "requirements/dev.in", "demo": "requirements/demo.in"}  # fmt: skip
+               "kubernetes": "requirements/kubernetes.in", "dev": "requirements/dev.in", "demo": "requirements/demo.in"}  # fmt: skip
     compile_ = [BIN / "uv", "pip", "compile", "-q", "--upgrade", "--generate-hashes", "--universal"]
     compile_ += ["--python-version", "3.11", "--no-emit-index-url", "--no-annotate", "--no-header"]
     done = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import logging
 import os
 import socket
@@ -14,19 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from odin import settings as configuration
+from odin import wiring
 from odin.engine.builds import Builds
 from odin.engine.cleanup import Cleaner
 from odin.engine.clock import Clock
 from odin.engine.commands import Commands
 from odin.engine.feed import Feed
-from odin.engine.launches import Launches
 from odin.engine.layout import Layout
 from odin.engine.loop import Engine
 from odin.engine.taskuser import TaskUser, make_folders, refuse_dangers
-from odin.executors.local import LocalExecutor
-from odin.executors.logs import LocalLogs
-from odin.executors.nvml import LocalNodes
+from odin.executors.nodereports import NodeReports, ReportedNodes
 from odin.jobs.checkouts import Checkouts
+from odin.jobs.deliveries import Deliveries
 from odin.jobs.repository import Repository
 from odin.jobs.workfolders import WorkFolders
 from odin.logformat import configure
@@ -39,11 +39,14 @@ from odin.store.holder import Holder
 from odin.store.migrate import bring_up_to_date
 from odin.store.queries import Queries
 from odin.store.users import Users
+from odin.wiring import Backend
 
 log = logging.getLogger("odin")
 
 # The engine must not wait 5 ms for a busy request thread to let go of the interpreter (architecture.md).
 SWITCH_INTERVAL_S = 0.0005
+# A collection stops every thread. What is there after the start stays, and most of what comes later dies without one.
+COLLECT = 5_000, 10, 20
 STARTED, USAGE, REFUSED, FAILED = 0, 2, 8, 9
 
 
@@ -107,6 +110,7 @@ class Rooms:
     engine: Engine
     commands: Commands
     queries: Queries
+    backend: Backend
 
 
 class Server:
@@ -163,23 +167,20 @@ class Server:
         self._stack.callback(repository.close)
         checkouts = Checkouts(repository, layout.checkouts)
         queries = Queries(database)
-        cleaner = Cleaner(layout, settings.data / "logs", Deletions(database), checkouts, queries)
+        backend = self._backend(database, repository, queries)
+        self._stack.callback(backend.close)
+        cleaner = Cleaner(layout, settings.data / "logs", Deletions(database), checkouts, queries, backend.objects)
         builds = Builds(layout, checkouts, WorkFolders(repository), queries)
-        engine = self._engine(database, builds)
-        commands = Commands(engine, repository, checkouts, queries, cleaner, layout, settings.local_mounts)
-        return Rooms(database, Users(database), repository, engine, commands, queries)
+        builds.mend(database)
+        engine = Engine(database, backend.place, backend.launches, builds.build, clock=Clock(), feed=Feed())
+        commands = Commands(engine, repository, checkouts, queries, cleaner, layout, backend.check)
+        return Rooms(database, Users(database), repository, engine, commands, queries, backend)
 
-    def _engine(self, database: Database, builds: Builds) -> Engine:
-        settings = self._settings
-        place = LocalExecutor(
-            data=settings.data,
-            shared=settings.shared,
-            cpu_m=round(settings.local_cpus * 1000),
-            cards=LocalNodes.cards(),
-            task_user=settings.task_user,
-        )
-        launches = Launches(builds.layout, settings.local_mounts)
-        return Engine(database, place, launches, builds.build, clock=Clock(), feed=Feed())
+    def _backend(self, database: Database, repository: Repository, queries: Queries) -> Backend:
+        settings, layout = self._settings, self._layout
+        if settings.executor == "local":
+            return wiring.local(settings, layout)
+        return wiring.kubernetes(settings, layout, store_id(database), Deliveries(repository), queries)
 
     async def _serve(self, rooms: Rooms, sockets: list[socket.socket]) -> None:
         from odin.api.app import build_app
@@ -194,6 +195,7 @@ class Server:
         password = bootstrap(rooms.users, secrets, settings.root_user, settings.root_pass)
         issuer = settings.auth_issuer or f"odin:{store_id(rooms.database)}"
         tokens = Tokens(load_secret(secrets, settings.secret), issuer, settings.token_duration_s)
+        reports = NodeReports()
         services = Services(
             settings=settings,
             repository=rooms.repository,
@@ -201,8 +203,9 @@ class Server:
             queries=rooms.queries,
             users=rooms.users,
             tokens=tokens,
-            logs=LocalLogs(settings.data),
-            nodes=self._nodes(),
+            logs=rooms.backend.logs,
+            nodes=ReportedNodes(rooms.backend.nodes, reports),
+            reports=reports,
             feed=rooms.engine.feed,
         )
         rooms.engine.feed.attach(asyncio.get_running_loop())
@@ -211,20 +214,18 @@ class Server:
         try:
             self._greet(sockets, password)
             async with warned(settings.legacy_ws):
-                await make_server(build_app(services), settings, services.stopping).serve(sockets=sockets)
+                server = make_server(build_app(services), settings, services.stopping)
+                gc.freeze()
+                gc.set_threshold(*COLLECT)
+                await server.serve(sockets=sockets)
         finally:
             await asyncio.to_thread(rooms.engine.stop)
-
-    def _nodes(self) -> LocalNodes:
-        nodes = LocalNodes(slots=max(1, int(self._settings.local_cpus)))
-        self._stack.callback(nodes.close)
-        return nodes
 
     def _greet(self, sockets: list[socket.socket], password: str | None) -> None:
         settings = self._settings
         port = sockets[0].getsockname()[1]
         print(f"Odin serves http://{settings.host}:{port} with its data in {settings.data}", file=sys.stderr)
-        if settings.task_user is None:
+        if settings.executor == "local" and settings.task_user is None:
             print(
                 "  tasks run as processes of this user: whoever may run pipelines can do what you can", file=sys.stderr
             )

@@ -10,26 +10,30 @@ import ipaddress
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 from urllib.parse import urlsplit
 
 from odin.model.errors import InvalidInput, Problem, ValidationFailed
 from odin.model.names import nearest, user_name
+from odin.settingrules import (
+    Raw,
+    Rule,
+    choice,
+    cores,
+    folder,
+    integer,
+    items,
+    mapping,
+    networks,
+    text,
+    truth,
+    username,
+)
 
 SHORTEST_SECRET = 32  # bytes; reliability.md, A-46
-TRUTH = {
-    "yes": True,
-    "on": True,
-    "true": True,
-    "1": True,
-    "no": False,
-    "off": False,
-    "false": False,
-    "0": False,
-}
 
 # Names with ODIN_ that are not the server's: of the commands, of tasks, and of this module.
 OTHERS = {
@@ -42,123 +46,6 @@ OTHERS = {
     for name in names
 }
 FLAGS = {"database_url": "database"}  # where the flag has another name
-LATER = {"NAMESPACE": "the kubernetes executor"}
-
-
-@dataclass(frozen=True, slots=True)
-class Raw:
-    """One value as it was given, and where; ``base`` is what relative paths start from."""
-
-    value: Any
-    origin: str
-    base: Path
-    line: int | None = None
-
-    def problem(self, message: str) -> Problem:
-        if self.line is None:
-            return Problem(f"{self.origin}: {message}")
-        return Problem(message, file=self.origin, line=self.line)
-
-    def place(self) -> str:
-        return self.origin if self.line is None else f"{self.origin}:{self.line}"
-
-
-def text(raw: Raw) -> str:
-    if not isinstance(raw.value, str) or not raw.value.strip():
-        raise ValueError("must be a text that is not empty")
-    return raw.value.strip()
-
-
-def folder(raw: Raw) -> Path:
-    path = Path(str(raw.value)).expanduser()
-    return Path(os.path.normpath(raw.base / path))
-
-
-def integer(least: int, most: int) -> Callable[[Raw], int]:
-    def parse(raw: Raw) -> int:
-        digits = str(raw.value).strip()
-        if isinstance(raw.value, bool) or not digits.isdecimal() or not least <= int(digits) <= most:
-            raise ValueError(f"must be a whole number from {least} to {most}")
-        return int(digits)
-
-    return parse
-
-
-def cores(raw: Raw) -> float:
-    try:
-        count = float(raw.value)
-    except (TypeError, ValueError):
-        count = 0.0
-    if isinstance(raw.value, bool) or not 0.001 <= count <= 100_000:
-        raise ValueError("must be a number of CPUs above 0, such as 4 or 0.5")
-    return count
-
-
-def choice(*words: str) -> Callable[[Raw], str]:
-    def parse(raw: Raw) -> str:
-        word = ("off", "on")[raw.value] if isinstance(raw.value, bool) else raw.value
-        if word not in words:
-            raise ValueError(f"must be {' or '.join(words)}")
-        return str(word)
-
-    return parse
-
-
-def truth(raw: Raw) -> bool:
-    word = str(raw.value).strip().lower()
-    if word not in TRUTH:
-        raise ValueError("must be yes or no")
-    return TRUTH[word]
-
-
-def items(raw: Raw) -> tuple[str, ...]:
-    given = raw.value.split(",") if isinstance(raw.value, str) else raw.value
-    if not isinstance(given, list) or not all(isinstance(item, str) for item in given):
-        raise ValueError("must be a list of texts, or one text with commas")
-    return tuple(item.strip() for item in given if item.strip())
-
-
-def networks(raw: Raw) -> tuple[str, ...]:
-    for word in items(raw):
-        try:
-            ipaddress.ip_network(word, strict=False)
-        except ValueError:
-            raise ValueError("must be addresses or networks, such as 10.0.0.0/8") from None
-    return items(raw)
-
-
-def username(raw: Raw) -> str:
-    try:
-        return user_name(str(raw.value))
-    except InvalidInput:
-        raise ValueError("must be 1 to 64 lower-case letters, digits and . _ -, a letter or digit first") from None
-
-
-def mapping(raw: Raw) -> Mapping[str, str]:
-    """Paths to paths: a table, or ``/data=/srv/data,/models=/srv/models``."""
-    pairs = raw.value
-    if isinstance(pairs, str):
-        pairs = dict(item.partition("=")[::2] for item in items(raw))
-    if not isinstance(pairs, dict) or not all(
-        isinstance(path, str) and path.startswith("/") for pair in pairs.items() for path in pair
-    ):
-        raise ValueError("must map absolute paths to absolute paths, such as /data=/srv/data")
-    return dict(pairs)
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """How one setting is read; a ``default`` may derive from settings above it, ``shown`` says what it is then."""
-
-    parse: Callable[[Raw], Any]
-    about: str
-    default: Any = None
-    shown: str = ""
-    unit: str = ""
-    masked: Literal["", "password", "all"] = ""  # nothing, the password in a URL, everything
-
-    def fallback(self, known: Mapping[str, Any]) -> Any:
-        return self.default(known) if callable(self.default) else self.default
 
 
 def _beside(known: Mapping[str, Any]) -> Path:
@@ -204,6 +91,9 @@ class Settings:
         masked="all")] = field(repr=False)
     secret: Annotated[str | None, Rule(text,
         "signs the tokens; at least 32 bytes", shown="made on first start", masked="all")] = field(repr=False)
+    midgard_token: Annotated[str | None, Rule(text,
+        "with it the node agents (odin-midgard) report, and can do nothing else; at least 32 bytes",
+        shown="none: no reports are taken", masked="all")] = field(repr=False)
     auth_issuer: Annotated[str | None, Rule(text,
         "issuer named in tokens; those of another are refused", shown="this store's own id")]
     token_duration_s: Annotated[int, Rule(integer(60, 2_592_000),
@@ -223,6 +113,43 @@ class Settings:
         "user that local tasks run as; the server must be started by root", shown="the server's user")]
     allow_remote_local: Annotated[bool, Rule(truth,
         "yes: listen beyond loopback although tasks run as the server's user", False)]
+    namespace: Annotated[str | None, Rule(text,
+        "namespace of the cluster in which tasks run", shown="the server's own, or the context's")]
+    data_claim: Annotated[str | None, Rule(text,
+        "claim that holds ODIN_SHARED, for all pods of tasks; without one, jobs' files are delivered",
+        shown="none: files up to 900 kB are delivered")]
+    kubernetes_context: Annotated[str | None, Rule(text,
+        "context of the kubeconfig that KUBECONFIG names", shown="the current one, or the pod's account")]
+    kubernetes_calls_per_s: Annotated[int, Rule(integer(1, 10_000),
+        "requests to the API server; twice as many in a burst", 200, unit="per second")]
+    kubernetes_url: Annotated[str | None, Rule(text,
+        "where tasks in pods reach this server: their $ODIN_URL")]
+    kubernetes_image: Annotated[str | None, Rule(text, "image of tasks that name none")]
+    kubernetes_pull_secrets: Annotated[tuple[str, ...], Rule(items,
+        "secrets that images are pulled with, with commas", ())]
+    kubernetes_pod_security: Annotated[str, Rule(choice("restricted", "baseline"),
+        "Pod Security level that pods of tasks satisfy: restricted or baseline", "restricted")]
+    kubernetes_run_as: Annotated[int, Rule(integer(1, 2**31 - 1),
+        "user and group ids of tasks that name none", 10001)]
+    kubernetes_gpu: Annotated[str, Rule(text, "resource that a GPU is", "nvidia.com/gpu")]
+    kubernetes_service_accounts: Annotated[tuple[str, ...], Rule(items,
+        "service accounts that tasks may name, with commas", ())]
+    kubernetes_claims: Annotated[tuple[str, ...], Rule(items,
+        "claims that tasks may mount, with commas; * stands for any", ("*",))]
+    kubernetes_secrets: Annotated[tuple[str, ...], Rule(items,
+        "secrets that tasks may mount, with commas", ())]
+    kubernetes_config_maps: Annotated[tuple[str, ...], Rule(items,
+        "config maps that tasks may mount, with commas", ())]
+    kubernetes_labels: Annotated[tuple[str, ...], Rule(items,
+        "labels that tasks may set, with commas; * stands for any without a prefix", ("*",))]
+    kubernetes_annotations: Annotated[tuple[str, ...], Rule(items,
+        "annotations that tasks may set, with commas", ("*",))]
+    kubernetes_node_selectors: Annotated[tuple[str, ...], Rule(items,
+        "node labels that tasks may select by, with commas", ("*", "*/*"))]
+    kubernetes_tolerations: Annotated[tuple[str, ...], Rule(items,
+        "taints that tasks may tolerate, with commas", ("nvidia.com/gpu",))]
+    kubernetes_priority_classes: Annotated[tuple[str, ...], Rule(items,
+        "priority classes that tasks may have, with commas", ())]
     log_level: Annotated[str, Rule(choice("debug", "info", "warning", "error"),
         "least grave messages to log: debug, info, warning or error", "info")]
     log_format: Annotated[str, Rule(choice("text", "json"), "form of the server's log: text or json", "text")]
@@ -332,7 +259,6 @@ def reference() -> list[tuple[str, str, str]]:
 def _refusals(settings: Settings) -> Iterator[tuple[bool, str]]:
     sqlite = settings.database_url.removeprefix("sqlite:///")
     exposed = settings.executor == "local" and not settings.loopback_only
-    yield settings.executor == "kubernetes", "ODIN_EXECUTOR=kubernetes is not in this version; use local"
     yield (
         exposed and not settings.task_user and not settings.allow_remote_local,
         f"listening on {settings.host} lets all who may run pipelines run programs as the server's user;"
@@ -341,6 +267,10 @@ def _refusals(settings: Settings) -> Iterator[tuple[bool, str]]:
     yield (
         settings.secret is not None and len(settings.secret.encode()) < SHORTEST_SECRET,
         f"ODIN_SECRET is shorter than {SHORTEST_SECRET} bytes; leave it out and Odin makes one",
+    )
+    yield (
+        settings.midgard_token is not None and len(settings.midgard_token.encode()) < SHORTEST_SECRET,
+        f"ODIN_MIDGARD_TOKEN is shorter than {SHORTEST_SECRET} bytes; make one with: openssl rand -hex 32",
     )
     yield (
         sqlite == settings.database_url or not sqlite.startswith("/"),
@@ -392,8 +322,6 @@ def _known(
 def _unknown(key: str, names: Iterable[str]) -> str | None:
     """A file holds nothing but settings; a variable may be somebody else's unless it is near one."""
     bare = key.removeprefix("ODIN_")
-    if feature := LATER.get(bare.upper()):
-        return f"{feature} is not in this version; remove it"
     if near := nearest(bare, [name.removeprefix("ODIN_") for name in names], 1):
         return f"there is no setting {key}; did you mean {key.removesuffix(bare)}{near[0]}?"
     return None if key.isupper() else f"there is no setting {key}; `odin-serve --check` lists them"

@@ -341,7 +341,6 @@ def test_a_push_with_git_is_refused_with_every_place_unless_it_is_a_draft(odin):
 UNSUPPORTED = {
     "references (^a.outputs.loss)": ({"args": ["^a.outputs.loss"], "depends": "a"}, {}),
     "outputs": ({"outputs": {"model": "m"}}, {}),
-    "resource_type PyTorchJob": ({"resource_type": "PyTorchJob"}, {}),
 }
 
 

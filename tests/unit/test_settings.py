@@ -140,7 +140,6 @@ def test_a_bad_variable_is_named_with_what_it_must_be(variables, message):
         ("[local]\ncpu = 1", "2: there is no setting local_cpu; did you mean local_cpus?"),
         ("port = \n", "1:8: Invalid value"),
         ("allowed_hosts = [1]", "1: must be a list of texts, or one text with commas, not [1]"),
-        ("namespace = 'x'", "1: the kubernetes executor is not in this version; remove it"),
     ],
 )
 def test_a_bad_line_is_named_with_its_file_and_line(tmp_path, text, message):
@@ -192,7 +191,6 @@ def test_a105_the_local_executor_beyond_loopback_needs_a_word():
 @pytest.mark.parametrize(
     ("variables", "sentence"),
     [
-        ({"ODIN_EXECUTOR": "kubernetes"}, "is not in this version"),
         ({"ODIN_DATABASE_URL": "postgresql://x/y"}, "other databases are not in this version"),
         ({"ODIN_DATABASE_URL": "sqlite:///odin.db"}, "an absolute path"),
         ({"ODIN_DATA": "/srv/o", "ODIN_SHARED": "/srv/o/shared"}, "must not lie in one another"),

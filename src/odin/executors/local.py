@@ -119,7 +119,8 @@ class LocalExecutor:
     def launch(self, tasks: Sequence[TaskLaunch]) -> None:
         self._send(*map(self._launch, tasks))
 
-    def stop(self, attempt: AttemptId, *, grace_s: float, message: str) -> None:
+    def stop(self, attempt: AttemptId, *, kind: str, grace_s: float, message: str) -> None:
+        del kind  # all are processes here
         self._send({"op": "stop", "id": attempt, "grace": grace_s, "message": message})
 
     def recall(self, attempts: Mapping[AttemptId, int]) -> None:

@@ -28,20 +28,23 @@ class LocalLogs:
         self._data = data
 
     async def read(self, attempt: AttemptId, *, offset: int, limit: int) -> tuple[bytes, int]:
-        return await asyncio.to_thread(self._read, attempt, offset, limit)
+        return await asyncio.to_thread(read_file, log_path(self._data, attempt), offset, limit)
 
-    def _read(self, attempt: AttemptId, offset: int, limit: int) -> tuple[bytes, int]:
-        with os.fdopen(self._open(attempt), "rb", buffering=0) as file:
-            size = os.fstat(file.fileno()).st_size
-            start = max(0, size + offset) if offset < 0 else offset
-            return os.pread(file.fileno(), max(0, min(limit, size - start)), start), size
 
-    def _open(self, attempt: AttemptId) -> int:
-        try:
-            fd = os.open(log_path(self._data, attempt), _FLAGS)
-        except OSError as error:
-            raise NotFound(f"{attempt} has no log") from error
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            os.close(fd)
-            raise NotFound(f"{attempt} has no log")
-        return fd
+def read_file(path: Path, offset: int, limit: int) -> tuple[bytes, int]:
+    """As ``Logs.read``; never through a link."""
+    with os.fdopen(_open(path), "rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        start = max(0, size + offset) if offset < 0 else offset
+        return os.pread(file.fileno(), max(0, min(limit, size - start)), start), size
+
+
+def _open(path: Path) -> int:
+    try:
+        fd = os.open(path, _FLAGS)
+    except OSError as error:
+        raise NotFound(f"{path.stem} has no log") from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise NotFound(f"{path.stem} has no log")
+    return fd

@@ -10,8 +10,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from odin.model.ids import AttemptId, PipelineId
-from odin.model.reports import Absent, Away, Back, Ended, Placed, Reason, Report, Started
+from odin.model.ids import AttemptId, JobPath, PipelineId, Sha
+from odin.model.job import TaskSpec
+from odin.model.reports import Absent, Away, Back, Ended, Held, Placed, Reason, Report, Started
 
 __all__ = [
     "Absent",
@@ -20,8 +21,11 @@ __all__ = [
     "Capacity",
     "Ended",
     "Executor",
+    "Held",
     "Logs",
+    "Machines",
     "Nodes",
+    "Origin",
     "Place",
     "Placed",
     "Reason",
@@ -32,8 +36,23 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Whose attempt it is. ``number`` counts from 1; ``own_work``: the job's files were rendered for this pipeline."""
+
+    pipeline: PipelineId
+    task: str
+    number: int
+    job: JobPath
+    version: Sha
+    user: str
+    own_work: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class TaskLaunch:
     """One attempt, ready to start.
+
+    ``spec`` is the task with its variables expanded; a machine needs little of it, a cluster all.
 
     ``argv`` has at least one item and never passes through a shell. ``env`` is what Odin and the task add; the
     executor puts it over its own allow list. ``cards`` are the GPUs given to the attempt, by index.
@@ -49,6 +68,8 @@ class TaskLaunch:
     make: tuple[str, ...]
     timeout_s: float | None
     grace_s: float
+    spec: TaskSpec
+    origin: Origin
     cards: tuple[str, ...] = ()
 
 
@@ -66,8 +87,11 @@ class Executor(Protocol):
     def launch(self, tasks: Sequence[TaskLaunch]) -> None:
         """Start attempts; one already known is not started again, its reports are repeated."""
 
-    def stop(self, attempt: AttemptId, *, grace_s: float, message: str) -> None:
-        """TERM, grace, KILL of all that belongs to the attempt; an attempt that never started becomes void."""
+    def stop(self, attempt: AttemptId, *, kind: str, grace_s: float, message: str) -> None:
+        """TERM, grace, KILL of all that belongs to the attempt; an attempt that never started becomes void.
+
+        ``kind`` is the task's ``resource_type``.
+        """
 
     def recall(self, attempts: Mapping[AttemptId, int]) -> None:
         """Ask what became of attempts, raising their fence to the number given.
@@ -111,7 +135,38 @@ class Logs(Protocol):
         """
 
 
-class Nodes(Protocol):
-    """Tells of the machines of a place and their GPUs, as ``GET /v1/nodes`` answers them (api.md)."""
+class Objects(Protocol):
+    """What a pipeline leaves in a place beside its files: pods, say. Blocks; called from threads of their own."""
 
-    async def nodes(self) -> list[dict[str, Any]]: ...
+    def present(self, pipeline: PipelineId) -> Collection[str]:
+        """The ids of the tasks that have some. Raises Unavailable."""
+
+    def remove(self, pipeline: PipelineId) -> Collection[str]:
+        """Remove all of them and wait until they are gone; may be repeated.
+
+        The ids of the tasks that had some. Raises Conflict naming what stays, Unavailable.
+        """
+
+
+class NoObjects:
+    """A place where nothing is left."""
+
+    def present(self, pipeline: PipelineId) -> Collection[str]:  # noqa: ARG002
+        return ()
+
+    def remove(self, pipeline: PipelineId) -> Collection[str]:  # noqa: ARG002
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Machines:
+    """Machines as ``GET /v1/nodes`` answers them (api.md); ``notice`` says what is missing of them and why."""
+
+    nodes: Sequence[Mapping[str, Any]]
+    notice: str = ""
+
+
+class Nodes(Protocol):
+    """Tells of the machines of a place and their GPUs. Answers within seconds, with old values if need be."""
+
+    async def nodes(self) -> Machines: ...

@@ -12,7 +12,8 @@ from types import SimpleNamespace
 import pynvml
 import pytest
 
-from odin.executors.nvml import LocalNodes, gpus, load
+from odin.executors.machine import LocalNodes
+from odin.nvml import NoGpus, gpus, load
 
 
 class Driver:
@@ -87,6 +88,20 @@ class Driver:
         return "python"
 
 
+class Unwilling(Driver):
+    def nvmlDeviceGetCount(self):
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_UNINITIALIZED)
+
+
+class Fallen(Driver):
+    """The first card has fallen off its bus."""
+
+    def nvmlDeviceGetHandleByIndex(self, index):
+        if index == 0:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)
+        return index
+
+
 def test_every_field_of_a_gpu():
     assert gpus(Driver)[1] == {
         "id": "0001:4b:00.0",
@@ -127,19 +142,40 @@ def test_what_a_card_does_not_give_is_not_available_and_its_power_is_0():
 
 def test_a_machine_without_a_driver_has_no_gpus():
     def broken():
-        raise pynvml.NVMLError(pynvml.NVML_ERROR_DRIVER_NOT_LOADED)
+        raise NoGpus("there is no driver")
 
-    def absent():
-        raise ImportError
-
-    assert gpus(broken) == gpus(absent) == []
+    assert gpus(broken) == gpus(lambda: Unwilling()) == []
     assert LocalNodes.cards(broken) == ()
     assert LocalNodes.cards(Driver) == ("0", "1")
 
 
+def test_f95_a_card_that_fell_off_its_bus_hides_no_other():
+    lost, kept = gpus(Fallen)
+    assert (lost["id"], lost["processes"], lost["powerReadings"]["powerDraw"]) == ("N/A", [], 0)
+    assert kept["id"] == "0001:4b:00.0"
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ("python", "python"),
+        ("/usr/bin/python3.11", "python3.11"),
+        ("/opt/train --password=hunter2", "train"),
+        ("ray::worker token=abc/def", "ray::worker"),
+        (b"/bin/x\xff", "x\ufffd"),
+        ("", "N/A"),
+        ("N/A", "N/A"),
+        ("a" * 1000, "a" * 64),
+    ],
+)
+def test_a104_of_a_process_the_base_name_of_its_program_is_told(monkeypatch, told, shown):
+    monkeypatch.setattr(Driver, "nvmlSystemGetProcessName", lambda self, pid: told)
+    assert {process["process_name"] for process in gpus(Driver)[0]["processes"]} == {shown}
+
+
 async def test_the_node_is_this_machine():
     nodes = LocalNodes(slots=3, load=Driver)
-    [node] = await nodes.nodes()
+    [node] = (await nodes.nodes()).nodes
     nodes.close()
     assert node["host"] == os.uname().nodename
     assert node["cpu"] == os.cpu_count()
@@ -149,7 +185,7 @@ async def test_the_node_is_this_machine():
 
 
 async def test_f95_a_driver_that_hangs_costs_old_values_not_the_server(monkeypatch):
-    monkeypatch.setattr("odin.executors.nvml.PATIENCE_S", 0.05)
+    monkeypatch.setattr("odin.executors.machine.PATIENCE_S", 0.05)
     held = threading.Event()
 
     def slow():
@@ -157,17 +193,17 @@ async def test_f95_a_driver_that_hangs_costs_old_values_not_the_server(monkeypat
         return Driver()
 
     nodes = LocalNodes(load=slow)
-    assert (await nodes.nodes())[0]["gpus"] == []
-    assert (await nodes.nodes())[0]["gpus"] == []
+    assert (await nodes.nodes()).nodes[0]["gpus"] == []
+    assert (await nodes.nodes()).nodes[0]["gpus"] == []
     held.set()
-    monkeypatch.setattr("odin.executors.nvml.PATIENCE_S", 30.0)
-    assert len((await nodes.nodes())[0]["gpus"]) == 2
+    monkeypatch.setattr("odin.executors.machine.PATIENCE_S", 30.0)
+    assert len((await nodes.nodes()).nodes[0]["gpus"]) == 2
     nodes.close()
 
 
 def test_without_nvidia_hardware_the_real_binding_finds_nothing():
     if Path("/dev/nvidiactl").exists():
         pytest.skip("this machine has a driver")
-    with pytest.raises(pynvml.NVMLError):
+    with pytest.raises(NoGpus, match="NVML"):
         load()
     assert gpus() == []

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from odin.model.errors import Problem, ValidationFailed
+from odin.model.fields import KINDS
 from odin.model.ids import JobPath
 from odin.model.job import Job, Mount, Retries, TaskSpec, dump_task, load_task
 from odin.model.jobfile import parse, schema, tasks_as_written
@@ -304,13 +305,7 @@ def test_what_only_looks_like_a_reference_is_text(text):
 @pytest.mark.parametrize(
     ("fields", "path", "feature"),
     [
-        ("resource_type: pytorchJob", "resource_type", "PyTorchJob"),
-        ("resourceType: GANG", "resourceType", "gang"),
-        ("num_workers: 2", "num_workers", "num_workers"),
-        ("translate: true", "translate", "translate"),
         ("outputs: {model: /x}", "outputs", "outputs"),
-        ("queue: q", "queue", "queue"),
-        ("priority_class: p", "priority_class", "priority_class"),
     ],
 )
 def test_what_odin_cannot_do_yet_is_named_with_its_place(fields, path, feature):
@@ -453,15 +448,24 @@ def test_a01_a_name_that_is_none_is_no_task(name):
 def test_ids_must_fit_63_characters_with_the_suffix_of_the_last_attempt():
     fits = "t" * (63 - len("job-12345678--") - len("--99"))
     assert task(name=fits).name == fits
-    with pytest.raises(ValidationFailed, match="shorten its name or the job's by 1"):
+    with pytest.raises(ValidationFailed, match=r"shorten its name to 45 characters or the job's to 2 characters"):
         job_of(name=fits + "t")
 
 
-def test_kinds_whose_pods_are_named_after_them_have_40():
-    fits = "t" * (40 - len("job-12345678--") - len("--99"))
-    assert task("resource_type: job", name=fits).name == fits
-    with pytest.raises(ValidationFailed, match="and 40 fit"):
-        job_of("resource_type: job", name=fits + "t")
+@pytest.mark.parametrize("kind", KINDS)
+def test_kinds_whose_pods_have_names_made_of_theirs_and_more_have_40(kind):
+    most = 63 if kind in ("Pod", "Job") else 40
+    fits = "t" * (most - len("job-12345678--") - len("--99"))
+    assert task(f"resource_type: {kind}", name=fits).name == fits
+    with pytest.raises(ValidationFailed, match=f"and {most} fit for a {kind}; shorten its name to {len(fits)} "):
+        job_of(f"resource_type: {kind}", name=fits + "t")
+
+
+@pytest.mark.parametrize(
+    "fields", ["resource_type: pytorchJob\nnum_workers: 2", "translate: true", "queue: q", "priority_class: p"]
+)
+def test_what_only_a_cluster_can_do_is_no_fault_of_a_job(fields):
+    assert job_of(fields).unsupported == ()
 
 
 def test_a_jobs_name_must_leave_room_for_ids():

@@ -1,0 +1,1 @@
+"""Runs attempts in a Kubernetes cluster, one object for each, named as the attempt."""

@@ -1,0 +1,79 @@
+"""What a cluster says of a job before it is launched: its tasks are composed as they will be, and judged.
+
+Source: job-files.md; reliability.md, F-37 and A-90 to A-95.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from odin.executors.kubernetes import delivery, paths, podspec
+from odin.executors.kubernetes.manifests import Manifests
+from odin.executors.kubernetes.paths import PodPaths
+from odin.executors.kubernetes.site import Site
+from odin.executors.protocol import Origin, TaskLaunch
+from odin.model.errors import OdinError, Problem, ValidationFailed
+from odin.model.ids import JobPath, Sha, attempt_id, pipeline_id, task_id
+from odin.model.job import Job, TaskSpec
+from odin.model.variables import expand_task
+
+Sizes = Callable[[Sha, JobPath, Mapping[str, str]], Mapping[str, int]]
+
+
+class ClusterCheck:
+    """``sizes`` are those of the files that a job's pods are given, ``root_files`` the names of those at the root."""
+
+    def __init__(
+        self, site: Site, manifests: Manifests, sizes: Sizes, root_files: Callable[[Sha], Sequence[str]]
+    ) -> None:
+        self._site = site
+        self._manifests = manifests
+        self._sizes = sizes
+        self._root_files = root_files
+
+    def __call__(
+        self, job: Job, version: Sha, rendered: Mapping[str, str], lacks: Callable[[TaskSpec], str | None]
+    ) -> Sequence[str]:
+        del lacks  # a cluster may grow
+        problems = [problem for idx, task in enumerate(job.tasks) for problem in self._of_task(job, version, idx, task)]
+        if self._site.data_claim is None:
+            problems += paths.refusals(job, self._root_files(version))
+        if problems:
+            raise ValidationFailed(problems[0].message, problems=problems)
+        if self._site.data_claim is None:
+            delivery.check(self._sizes(version, JobPath(job.path), rendered), self._site.delivered_bytes)
+        idle = sorted({name for task in job.tasks for name in podspec.unheeded(task)})
+        return [*self._manifests.said(job), *([f"a cluster ignores: {', '.join(idle)}"] if idle else [])]
+
+    def _of_task(self, job: Job, version: Sha, idx: int, task: TaskSpec) -> Iterator[Problem]:
+        place = f"tasks[{idx}]"
+        found = podspec.refusals(task, self._site)
+        yield from (Problem(message, path=place, file="main.yml") for message in found)
+        if found or not self._manifests.is_told:
+            return
+        try:
+            self._manifests.compose(_drafted(job, version, task, self._site), None)
+        except OdinError as error:
+            if not error.problems:
+                yield Problem(error.detail, path=place, file="main.yml")
+            yield from (Problem(f"{each.path}: {each.message}", path=place, file="main.yml") for each in error.problems)
+
+
+def _drafted(job: Job, version: Sha, task: TaskSpec, site: Site) -> TaskLaunch:
+    """The task as it would be launched, for a pipeline that is none."""
+    pipeline = pipeline_id(job.name, "0" * 8)
+    folders = PodPaths(has_claim=site.data_claim is not None)
+    values = folders.values(pipeline, version, JobPath(job.path), task.name) | {"TASK_IDS": ""}
+    spec = expand_task(task, values)
+    return TaskLaunch(
+        attempt_id(task_id(pipeline, task.name), 1),
+        0,
+        (*spec.command, *spec.args),
+        dict(spec.env),
+        values["TASK_PATH"],
+        (),
+        spec.timeout_s,
+        spec.grace_s,
+        spec,
+        Origin(pipeline, task.name, 1, JobPath(job.path), version, "nobody"),
+    )

@@ -1,0 +1,167 @@
+"""From a launch to the objects that are created for it. The only place that composes them, so the only one judged.
+
+Source: architecture.md, "Kubernetes"; reliability.md, A-95.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from odin.executors.kubernetes import delivery, policy
+from odin.executors.kubernetes import labels as marks
+from odin.executors.kubernetes.delivery import CONFIG_MAP, Files
+from odin.executors.kubernetes.kind import Api, Object, Order
+from odin.executors.kubernetes.kinds import table
+from odin.executors.kubernetes.kinds.pod import API as PODS
+from odin.executors.kubernetes.kinds.table import ROWS, Chosen, Served
+from odin.executors.kubernetes.podspec import template
+from odin.executors.kubernetes.replies import Refused
+from odin.executors.kubernetes.site import Site
+from odin.executors.protocol import Origin, TaskLaunch
+from odin.model.errors import NotSupported, OdinError
+from odin.model.ids import AttemptId, JobPath, Sha, split_resource
+from odin.model.job import Job, TaskSpec
+
+IMAGE_TIMEOUT_S = 600.0
+VOID_IMAGE = "odin.invalid/void"
+NOBODY = "odin-nobody"  # no scheduler of this name exists, on old clusters and new ones
+SERVICES = Api("", "v1", "Service", "services")
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What an attempt needs, in the order in which it is created; the one that is called as the attempt is last."""
+
+    objects: tuple[tuple[Api, Object], ...]
+
+
+class Manifests:
+    """Composes objects for one site. ``files_of`` reads what a pod is given of its job; it may block."""
+
+    def __init__(self, site: Site, files_of: Callable[[TaskLaunch], tuple[Files, str]]) -> None:
+        self.site = site
+        self._files_of = files_of
+        self._served: Served | None = None
+        self._delivered: dict[str, tuple[list[Object], Object]] = {}
+
+    @property
+    def store(self) -> str:
+        return self.site.store
+
+    def serve(self, served: Served) -> None:
+        """What the cluster serves, as it told just now."""
+        self._served = served
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the cluster has said what it serves."""
+        return self._served is not None
+
+    @property
+    def served(self) -> Served:
+        assert self._served is not None, "nothing is made before the cluster told what it serves"
+        return self._served
+
+    @property
+    def apis(self) -> list[Api]:
+        """Each resource that an attempt's top object may be, and pods."""
+        served = (api for row in ROWS for api in row.apis if self.served.has(api))
+        return list(dict.fromkeys((PODS, *served)))
+
+    @property
+    def removable(self) -> list[Api]:
+        """All resources that a pipeline may have objects of; what makes others comes first."""
+        needs = (api for row in ROWS for api in row.needs if self.served.has(api))
+        others = (api for api in self.apis if api != PODS)
+        return list(dict.fromkeys((*others, PODS, *needs, SERVICES, CONFIG_MAP)))
+
+    def image_timeout_s(self, seen: Object) -> float:
+        """How long an image may fail to be pulled; kept with the object, for servers that did not make it."""
+        told = (seen["metadata"].get("annotations") or {}).get(marks.IMAGE_TIMEOUT, "")
+        try:
+            return float(told)
+        except ValueError:
+            return IMAGE_TIMEOUT_S
+
+    async def make(self, launch: TaskLaunch) -> Made:
+        """The objects of an attempt. Raises Refused for what no pod can be, or may be here."""
+        try:
+            files, volume = await self._files(launch)
+            api, built = self.compose(launch, volume)
+        except OdinError as error:
+            raise Refused(str(error)) from error
+        return Made((*((CONFIG_MAP, each) for each in files), *((self._api(api, each), each) for each in built)))
+
+    def compose(self, launch: TaskLaunch, volume: Object | None) -> tuple[Api, Sequence[Object]]:
+        """The objects of an attempt but for its files, judged. Raises ValidationFailed."""
+        chosen = self._chosen(launch.spec)
+        marks_ = marks.of(launch, self.site.store)
+        pod = template(launch, self.site, marks_, files=volume)
+        built = chosen.kind.build(Order(launch, self._metadata(launch, marks_), pod, chosen.api))
+        policy.refuse([wrong for each in built for wrong in policy.judge(each, self.site, marks_)], launch.spec.name)
+        return chosen.api, built
+
+    def said(self, job: Job) -> list[str]:
+        """What people should know of the kinds that the tasks become here, each sentence once."""
+        if not self.is_told:
+            return []
+        return list(dict.fromkeys(filter(None, (self._chosen(task).said for task in job.tasks))))
+
+    def filler(self, attempt: AttemptId, kind: str) -> tuple[Api, Object]:
+        """An object that takes the attempt's name and never runs: pods without a scheduler, others suspended."""
+        chosen = table.choose(kind, self.served, translate=True)
+        pipeline, task, number = split_resource(attempt)
+        origin = Origin(pipeline, task or "", number or 1, JobPath("void"), Sha(""), "odin")
+        spec = TaskSpec(task or "", ("true",), image=VOID_IMAGE, resource_type=kind)
+        launch = TaskLaunch(attempt, 0, spec.command, {}, "/", (), None, 0, spec, origin)
+        marks_ = {**marks.of(launch, self.site.store), marks.VOID: "true"}
+        pod = template(launch, self.site, marks_)
+        pod["spec"]["schedulerName"] = NOBODY
+        metadata = {"name": attempt, "labels": marks_}
+        made = chosen.kind.build(Order(launch, metadata, pod, chosen.api))[-1]
+        inner = made
+        for step in chosen.kind.suspend[:-1]:
+            inner = inner.setdefault(step, {})
+        inner |= {chosen.kind.suspend[-1]: True} if chosen.kind.suspend else {}
+        return chosen.api, made
+
+    def _chosen(self, spec: TaskSpec) -> Chosen:
+        chosen = table.choose(spec.resource_type, self.served, translate=bool(spec.cluster.get("translate")))
+        if lack := chosen.kind.lacks(spec):
+            raise NotSupported(f'task "{spec.name}" cannot run in this cluster: {lack}')
+        return chosen
+
+    def _api(self, top: Api, made: Object) -> Api:
+        if made["kind"] == top.kind:
+            return top
+        known = (PODS, SERVICES, CONFIG_MAP, *(need for row in ROWS for need in row.needs))
+        return next(api for api in known if api.kind == made["kind"] and api.api_version == made["apiVersion"])
+
+    def _metadata(self, launch: TaskLaunch, marks_: Mapping[str, str]) -> dict[str, Any]:
+        return {
+            "name": launch.attempt,
+            "labels": dict(marks_),
+            "annotations": {
+                marks.FENCE: str(launch.fence),
+                marks.IMAGE_TIMEOUT: f"{launch.spec.image_timeout_s:g}",
+            },
+            "finalizers": [marks.FINALIZER],
+        }
+
+    async def _files(self, launch: TaskLaunch) -> tuple[Collection[Object], Object | None]:
+        """What delivers the job's files, made once for a pipeline; nothing where they are on the data claim."""
+        if self.site.data_claim is not None:
+            return (), None
+        pipeline = launch.origin.pipeline
+        if pipeline not in self._delivered:
+            files, task_ids = await asyncio.to_thread(self._files_of, launch)
+            owner = {marks.STORE: self.site.store, marks.PIPELINE: pipeline}
+            self._delivered[pipeline] = delivery.config_maps(
+                pipeline, files, owner, task_ids=task_ids, limit=self.site.delivered_bytes
+            )
+            while len(self._delivered) > 64:
+                del self._delivered[next(iter(self._delivered))]
+        return self._delivered[pipeline]

@@ -1,0 +1,5 @@
+"""``python -m odin.midgard`` is ``odin-midgard``."""
+
+from odin.midgard.program import command
+
+raise SystemExit(command())
