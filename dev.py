@@ -3,6 +3,7 @@
 
     demo        start a server, push and run examples/digits, show what came of it, stop
     test        install and run the tests; what follows goes to pytest: dev.py test -k graph
+    test-kubernetes  the tests of tests/kubernetes, on the cluster of KUBECONFIG or one of their own
     lint        formatting, rules, types and import contracts
     cover       the tests with coverage of model and engine, which must reach 95 %
     screens     pictures of what the commands show in a real terminal, in test-output/screens
@@ -175,6 +176,59 @@ def test(*words):
     sys.exit(subprocess.run([PYTHON, "-m", "pytest", *spread, *words], cwd=ROOT).returncode)
 
 
+def test_kubernetes(*words):
+    """On a control plane of our own where KUBECONFIG names none; its nodes run pods as processes of this machine."""
+    install("dev", "demo")
+    if os.environ.get("KUBECONFIG"):
+        sys.exit(_test_cluster(words, disruptive=False))
+    program = ROOT.parent / "shared/kube/cluster"
+    if not program.exists():
+        stop("KUBECONFIG names no cluster, and there is none to bring up beside this folder")
+    folder = Path(tempfile.mkdtemp(prefix="odin-kube-"))
+    # Not its default ports, so that another one may run beside it.
+    own = {"PORT": str(17_000 + 40 * (os.getpid() % 60)), "PYTHON": str(PYTHON), "KUBE_RUN": str(folder)}
+    os.environ.update(own)
+    say("bringing a control plane up; the first time on a machine it is compiled, for 10 to 15 minutes")
+    try:
+        call("bash", program, "up", stdout=subprocess.DEVNULL)
+        real_paths = ["--mount-namespaces"] if os.geteuid() == 0 else []
+        call("bash", program, "stop", "node-1")
+        call(
+            "bash",
+            program,
+            "node",
+            "node-1",
+            "--cpu",
+            "64",
+            "--memory",
+            "256Gi",
+            "--pods",
+            "1000",
+            "--gpus",
+            "4",
+            *real_paths,
+        )
+        cache = Path(os.environ.get("KUBE_CACHE") or Path.home() / ".cache/odin-kube")
+        os.environ["PATH"] += f":{cache / 'bin'}"
+        os.environ |= {"KUBECONFIG": str(folder / "kubeconfig"), "ODIN_TEST_CONTROL_PLANE": str(program)}
+        sys.exit(_test_cluster(words, disruptive=not words))
+    finally:
+        subprocess.run(["bash", program, "down"])
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _test_cluster(words, *, disruptive):
+    """Side by side what can be; then, alone, what stops parts of the control plane."""
+    pytest = [PYTHON, "-m", "pytest", *(words or ["tests/kubernetes"])]
+    spread = [] if any(word.startswith("-n") for word in words) else ["-n", "2"]
+    marked = ["-m", "not disruptive"] if disruptive else []
+    code = subprocess.run([*pytest, *spread, *marked], cwd=ROOT).returncode
+    if disruptive and code == 0:
+        code = subprocess.run([*pytest, "-n", "0", "-m", "disruptive"], cwd=ROOT).returncode
+        code = 0 if code == 5 else code  # no tests collected
+    return code
+
+
 def screens(*words):
     programs = {"xterm": "xterm", "Xvfb": "xvfb"}
     missing = [package for program, package in programs.items() if not shutil.which(program)]
@@ -217,8 +271,8 @@ def rows(*words):
 def lock():
     """Each lock agrees with the ones before it; pyproject.toml is the server's list."""
     install()
-    sources = {"uv": "requirements/uv.in", "build": "requirements/build.in", "server": "pyproject.toml",
-               "kubernetes": "requirements/kubernetes.in", "dev": "requirements/dev.in", "demo": "requirements/demo.in"}  # fmt: skip
+    sources = {name: f"requirements/{name}.in" for name in ("uv", "build", "server", "kubernetes", "dev", "demo")}
+    sources["server"] = "pyproject.toml"
     compile_ = [BIN / "uv", "pip", "compile", "-q", "--upgrade", "--generate-hashes", "--universal"]
     compile_ += ["--python-version", "3.11", "--no-emit-index-url", "--no-annotate", "--no-header"]
     done = []
@@ -374,7 +428,7 @@ def end_runner(data):
 WORDS = {
     "demo": demo, "test": test, "lint": lint, "cover": cover, "bench": bench, "rows": rows, "up": up, "fmt": fmt,
     "bench-all": lambda *words: bench("--all", *words), "install": lambda: install(), "lock": lock, "clean": clean,
-    "screens": screens,
+    "screens": screens, "test-kubernetes": test_kubernetes,
 }  # fmt: skip
 
 

@@ -155,10 +155,14 @@ def as_yaml(content: Any) -> bytes:
 
 @dataclass
 class Serving:
-    """One data folder and the server on it. ``settings`` are ODIN_ variables without the prefix."""
+    """One data folder and the server on it. ``settings`` are ODIN_ variables without the prefix.
+
+    ``variables`` are others, as they are.
+    """
 
     settings: dict[str, str] = field(default_factory=dict)
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="odin", dir="/tmp")))
+    variables: dict[str, str] = field(default_factory=dict)
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
     _token: str | None = None
@@ -197,6 +201,7 @@ class Serving:
         """The server's."""
         own = {"ROOT_USER": USER, "ROOT_PASS": PASSWORD, "LOCAL_CPUS": "16"} | self.settings
         found = at_a_shell(self.home, self.tools) | {f"ODIN_{name}": value for name, value in own.items()}
+        found |= self.variables
         return found | ({"ODIN_FAULT": fault} if fault else {})
 
     # the server

@@ -1,32 +1,57 @@
-"""A cluster to test against: the one that KUBECONFIG names."""
+"""A cluster to test against: the one that KUBECONFIG names. ``make test-kubernetes`` brings one up where none is named.
+
+Every server has a namespace of its own, so tests may run side by side. Tests marked ``disruptive`` stop parts of the
+control plane: they run alone, and only where ``ODIN_TEST_CONTROL_PLANE`` names the program that brought it up.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-
-@dataclass(frozen=True)
-class SomeCluster:
-    kubeconfig: Path
-    kubectl: Callable[..., str]
+from clusters import CONTROL, Cluster, Place, leave, place
 
 
 @pytest.fixture(scope="session")
-def cluster() -> SomeCluster:
+def cluster() -> Cluster:
     named, program = os.environ.get("KUBECONFIG"), shutil.which("kubectl")
     if not named or not program:
         pytest.skip("not run here: KUBECONFIG names no cluster")
+    return Cluster(Path(named), program)
 
-    def kubectl(*words: str) -> str:
-        done = subprocess.run([program, "--kubeconfig", named, *words], capture_output=True, text=True)
-        assert done.returncode == 0, f"kubectl {' '.join(words)}\n{done.stderr}"
-        return done.stdout
 
-    return SomeCluster(Path(named), kubectl)
+@pytest.fixture(scope="session")
+def control(cluster: Cluster) -> Cluster:
+    """A cluster whose parts may be stopped and started."""
+    if CONTROL not in os.environ:
+        pytest.skip(f"not run here: {CONTROL} names no program that stops and starts the control plane")
+    return cluster
+
+
+@pytest.fixture(scope="session")
+def odin(cluster: Cluster) -> Iterator[Place]:
+    """A running server that many tests share; none may stop it."""
+    one = place(cluster)
+    try:
+        one.serving.start()
+        yield one
+    finally:
+        leave(one)
+
+
+@pytest.fixture
+def fresh(cluster: Cluster) -> Iterator[Callable[..., Place]]:
+    """Makes servers of the test's own, with settings; the test starts and stops them."""
+    with ExitStack() as stack:
+
+        def make(**settings: str) -> Place:
+            one = place(cluster, **settings)
+            stack.callback(leave, one)
+            return one
+
+        yield make
