@@ -191,23 +191,14 @@ def test_kubernetes(*words):
     say("bringing a control plane up; the first time on a machine it is compiled, for 10 to 15 minutes")
     try:
         call("bash", program, "up", stdout=subprocess.DEVNULL)
-        real_paths = ["--mount-namespaces"] if os.geteuid() == 0 else []
         call("bash", program, "stop", "node-1")
-        call(
-            "bash",
-            program,
-            "node",
-            "node-1",
-            "--cpu",
-            "64",
-            "--memory",
-            "256Gi",
-            "--pods",
-            "1000",
-            "--gpus",
-            "4",
-            *real_paths,
-        )
+        node = ["--cpu", "64", "--memory", "256Gi", "--pods", "1000", "--gpus", "4"]
+        if os.geteuid() == 0:  # it takes root to have volumes at their paths
+            tools = folder / "tools"
+            tools.mkdir()
+            node += ["--mount-namespaces", "--path", f"{tools}:{BIN}:/usr/local/bin:/usr/bin:/bin"]
+            os.environ["ODIN_TEST_NODE_TOOLS"] = str(tools)
+        call("bash", program, "node", "node-1", *node)
         cache = Path(os.environ.get("KUBE_CACHE") or Path.home() / ".cache/odin-kube")
         os.environ["PATH"] += f":{cache / 'bin'}"
         os.environ |= {"KUBECONFIG": str(folder / "kubeconfig"), "ODIN_TEST_CONTROL_PLANE": str(program)}

@@ -45,14 +45,14 @@ def held(folder: Path, steps: int) -> Iterator[Row]:
         began, began_at = time.monotonic(), time.time()
         ids = [client.launch(JOB) for _ in range(PIPELINES)]
         followed = [f"/v1/pipelines/{each}/stream" for each in ids[-STREAMS:]]
+        client.close()
         ask = {"status": f"/v1/pipelines/{ids[-1]}", "list": "/v1/pipelines?limit=20"}
         with Memory(server.pid) as memory, Launching(server) as launching:
             answers = audience(server, client.token, followed, [], stay_s=0, askers=ASKERS, ask=ask)
         took_s = time.monotonic() - began
         started = committed.started(began_at)
         share = (processes.cpu_s(server.pid) - before_s) / took_s
-        lag_s = lag(client)
-        client.close()
+        lag_s = lag(server.client())
         committed.close()
     lost = total(answers, "lost") + total(answers, "twice")
     yield Row("R16", "requests that failed", "", [total(answers, "failures")], target=Target(0, 0))
@@ -103,6 +103,7 @@ class Launching:
 def lag(client: Client) -> float:
     """What 99 % of the server's looks at its clock were no later than, in seconds."""
     found = re.findall(rb'^odin_loop_lag_seconds_bucket{le="([^"]+)"} (\d+)', client.get("/metrics"), re.M)
+    client.close()
     looks = int(found[-1][1])
     return next(float(bound) for bound, count in found if int(count) >= 0.99 * looks)
 

@@ -23,7 +23,7 @@ from odin.engine.commands import Commands
 from odin.engine.feed import Feed
 from odin.engine.layout import Layout
 from odin.engine.loop import Engine
-from odin.engine.taskuser import TaskUser, make_folders, refuse_dangers
+from odin.engine.taskuser import make_folders, refuse_dangers
 from odin.executors.nodereports import NodeReports, ReportedNodes
 from odin.jobs.checkouts import Checkouts
 from odin.jobs.deliveries import Deliveries
@@ -119,8 +119,7 @@ class Server:
     def __init__(self, settings: Settings, stack: ExitStack) -> None:
         self._settings = settings
         self._stack = stack
-        user = TaskUser.named(settings.task_user) if settings.task_user is not None else None
-        self._layout = Layout(settings.shared, user)
+        self._layout = Layout(settings.shared, wiring.task_user(settings))
 
     def run(self) -> int:
         """Start everything, serve, stop everything."""
@@ -157,7 +156,7 @@ class Server:
         settings, layout = self._settings, self._layout
         database = Database(settings.database_url)
         self._stack.callback(database.close)
-        if layout.task_user is not None:
+        if layout.task_user is not None and settings.executor == "local":
             refuse_dangers(settings.data, layout.passages, Path(database.path), layout.task_user)
         lock, file = Path(f"{database.path}.lock"), f"the database {database.path}"
         self._hold(lock, file, "give this one another --database")

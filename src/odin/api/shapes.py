@@ -22,6 +22,11 @@ WARNINGS = frozenset({"failed", "terminated", "lost", "refused"})
 
 
 def pipeline(view: PipelineView) -> Shape:
+    return summary(view) | {"tasks": [task(one, built=is_built(view)) for one in view.tasks]}
+
+
+def summary(view: PipelineView) -> Shape:
+    """A pipeline without its tasks."""
     return {
         "id": view.id,
         "name": view.name,
@@ -36,15 +41,12 @@ def pipeline(view: PipelineView) -> Shape:
         "rerunOf": view.rerun_of,
         "submitTime": moment(view.submitted_at),
         "completionTime": moment(view.completed_at),
-        "tasks": [task(one, built=is_built(view)) for one in view.tasks],
     }
 
 
 def glance(view: PipelineView, counts: Mapping[str, int]) -> Shape:
     """A pipeline without its tasks, but how many there are in which status, and where its history is."""
-    shape = pipeline(view)
-    del shape["tasks"]
-    return shape | {"taskCounts": dict(counts), "position": view.seq}
+    return summary(view) | {"taskCounts": dict(counts), "position": view.seq}
 
 
 def task(view: TaskView, *, built: bool = True) -> Shape:

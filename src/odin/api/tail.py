@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from odin.api import logtails
 from odin.api.crowd import Crowd
 from odin.model.errors import NotFound, OdinError
 from odin.model.ids import AttemptId
@@ -51,6 +52,10 @@ class Tail:
     def close(self) -> None:
         for task in self._tasks:
             task.cancel()
+
+    async def start_of_lines(self, lines: int) -> int:
+        """Where the last lines begin. Raises NotFound while there is no log."""
+        return (await logtails.read_lines(self._logs, self.attempt, lines)).offset
 
     async def follow(self, offset: int) -> AsyncGenerator[bytes]:
         while True:

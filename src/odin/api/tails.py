@@ -17,12 +17,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from anyio.to_thread import run_sync
 
-from odin.api import logtails
 from odin.api.pulse import Pulse
 from odin.api.tail import LONGEST_WAIT_S, Tail
 from odin.engine.feed import Feed
@@ -37,19 +37,28 @@ if TYPE_CHECKING:
 WAIT_EACH_S = 0.002  # so that 500 looks a second at quiet logs are enough, whatever their number
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Of a log the last ``lines``, or all from the byte ``offset``; of one ``container`` alone if it is named."""
+
+    lines: int | None = None
+    offset: int | None = None
+    container: str | None = None
+
+
 class Follower:
     """Follows one attempt from before its start to its end: the one named, else the newest when it began.
 
     ``attempt`` is its number and ``start`` the byte that the pieces begin with; both are known from the first one on.
     """
 
-    def __init__(self, tails: Tails, task: str, number: int | None, lines: int | None, offset: int | None) -> None:
+    def __init__(self, tails: Tails, task: str, number: int | None, wanted: Wanted) -> None:
         self.attempt = number or 0
-        self.start = offset or 0
+        self.start = wanted.offset or 0
         self._tails = tails
         self._task = task
         self._number = number
-        self._lines = lines
+        self._wanted = wanted
 
     async def pieces(self) -> AsyncGenerator[bytes]:
         task = await self._tails.find(self._task)
@@ -60,10 +69,10 @@ class Follower:
             if begun is None:
                 return
             self.attempt = begun
-            with self._tails.tail(pulse, task, begun) as tail:
-                if self._lines is not None:
+            with self._tails.tail(pulse, task, begun, self._wanted.container) as tail:
+                if self._wanted.lines is not None:
                     with suppress(NotFound):  # it has not written yet
-                        self.start = await self._tails.start_of_lines(tail.attempt, self._lines)
+                        self.start = await tail.start_of_lines(self._wanted.lines)
                 async with aclosing(tail.follow(self.start)) as pieces:
                     async for piece in pieces:
                         yield piece
@@ -77,7 +86,7 @@ class Tails:
         self._queries = queries
         self._feed = feed
         self._pulses: dict[str, Pulse] = {}
-        self._tails: dict[AttemptId, Tail] = {}
+        self._tails: dict[tuple[AttemptId, str | None], Tail] = {}
 
     async def find(self, resource: str) -> Progress | None:
         """The task of a task's or an attempt's id."""
@@ -86,14 +95,16 @@ class Tails:
         return next(iter(found.values()), None)
 
     def follow(
-        self, task: str, number: int | None = None, *, lines: int | None = None, offset: int | None = None
+        self,
+        task: str,
+        number: int | None = None,
+        *,
+        lines: int | None = None,
+        offset: int | None = None,
+        container: str | None = None,
     ) -> Follower:
-        """Whoever follows a task's log from the last ``lines``, or from the byte ``offset``."""
-        return Follower(self, task, number, lines, offset)
-
-    async def start_of_lines(self, attempt: AttemptId, lines: int) -> int:
-        """Where the last lines begin. Raises NotFound while there is no log."""
-        return (await logtails.read_lines(self._logs, attempt, lines)).offset
+        """Whoever follows a task's log, or one container's, from the last ``lines``, or from the byte ``offset``."""
+        return Follower(self, task, number, Wanted(lines, offset, container))
 
     @contextmanager
     def pulse(self, pipeline: str, idx: int) -> Iterator[Pulse]:
@@ -112,12 +123,12 @@ class Tails:
                 pulse.close()
 
     @contextmanager
-    def tail(self, pulse: Pulse, task: Progress, number: int) -> Iterator[Tail]:
-        """The tail of an attempt, read as long as somebody is here."""
+    def tail(self, pulse: Pulse, task: Progress, number: int, container: str | None = None) -> Iterator[Tail]:
+        """The tail of an attempt, or of one container of it, read as long as somebody is here."""
         name = attempt_id(TaskId(task.id), number)
-        tail = self._tails.get(name)
+        tail = self._tails.get((name, container))
         if tail is None:
-            tail = self._tails[name] = Tail(self._logs, name)
+            tail = self._tails[name, container] = Tail(self._logs.of(container), name)
             tail.begin(partial(_ended, pulse, task.idx, number))
         tail.longest_wait_s = max(LONGEST_WAIT_S, WAIT_EACH_S * len(self._tails))
         tail.followers += 1
@@ -126,7 +137,7 @@ class Tails:
         finally:
             tail.followers -= 1
             if not tail.followers:
-                del self._tails[name]
+                del self._tails[name, container]
                 tail.close()
 
 

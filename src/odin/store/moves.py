@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, bindparam, func, select
@@ -41,16 +41,20 @@ class Moves:
 
 @dataclass(slots=True)
 class _Moving:
-    """Moves while they are read."""
+    """Moves while they are read; all of the pipeline where it is not said since when."""
 
     row: Row[Any]
-    seq: int
-    newest: dict[int | None, int]
-    tasks: list[TaskView]
+    since: int | None
+    newest: dict[int | None, int] = field(default_factory=dict)
+    tasks: list[TaskView] = field(default_factory=list)
+
+    @property
+    def seq(self) -> int:
+        return self.row.seq if self.since is None else max(self.newest.values(), default=self.since)
 
     @property
     def is_whole(self) -> bool:
-        return None in self.newest or (self.row.outcome is not None and self.seq >= self.row.seq)
+        return self.since is None or None in self.newest or (self.row.outcome is not None and self.seq >= self.row.seq)
 
     def wanted(self) -> Iterable[int]:
         """The idx of each task that is to be read."""
@@ -70,23 +74,19 @@ def read(queries: Queries, after: Collection[Place]) -> dict[Place, Moves]:
     if len(positions) < len(after):
         return read(queries, positions.items()) | read(queries, set(after) - positions.items())
     with queries.snapshot() as connection:
-        rows = _all(connection, _PIPELINES, positions.items())
-        found = {row.id: _Moving(row, positions[row.id], {}, []) for row in rows}
-        _read_history(connection, found)
-        _read_tasks(connection, found)
-    return {(name, positions[name]): each.moves() for name, each in found.items()}
+        return {(name, positions[name]): each for name, each in read_since(connection, positions).items()}
 
 
-def _read_history(connection: Connection, found: dict[str, _Moving]) -> None:
-    for pipeline, idx, seq in _all(connection, _HISTORY, [(name, each.seq) for name, each in found.items()]):
-        found[pipeline].newest[idx] = found[pipeline].seq = seq
-
-
-def _read_tasks(connection: Connection, found: dict[str, _Moving]) -> None:
-    wanted = [(name, idx) for name, each in found.items() for idx in each.wanted()]
-    for row in _all(connection, _TASKS, wanted) if wanted else ():
+def read_since(connection: Connection, positions: Mapping[str, int | None]) -> dict[str, Moves]:
+    """The same by the pipelines' ids; with None for a position all of the pipeline, and nothing in ``newest``."""
+    rows = _all(connection, _PIPELINES, positions.items())
+    found = {row.id: _Moving(row, positions[row.id]) for row in rows}
+    for pipeline, idx, seq in _all(connection, _HISTORY, [(k, v) for k, v in positions.items() if v is not None]):
+        found[pipeline].newest[idx] = seq
+    for row in _all(connection, _TASKS, [(name, idx) for name, each in found.items() for idx in each.wanted()]):
         found[row.pipeline].tasks.append(task_view(row))
+    return {name: each.moves() for name, each in found.items()}
 
 
-def _all(connection: Connection, statement: Any, places: Iterable[Place]) -> Any:
-    return connection.execute(statement, given(places)).all()
+def _all(connection: Connection, statement: Any, places: Collection[tuple[str, int | None]]) -> Any:
+    return connection.execute(statement, given(places)).all() if places else ()

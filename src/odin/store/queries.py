@@ -5,11 +5,11 @@ from __future__ import annotations
 import difflib
 import json
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, func, select
 
@@ -20,12 +20,10 @@ from odin.store.database import Database
 from odin.store.idempotency import Answer, Idempotency
 from odin.store.schema import attempts, events, pipelines, rendered, tasks, tombstones
 
+Head = Row[int, str, int]
 PAGE = 100
 LARGEST_PAGE = 500
 EVENTS_PAGE = 10_000
-
-T = TypeVar("T")
-Known = Callable[[str, int], T | None]  # what the caller has of a pipeline at a position of its history
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,24 +135,15 @@ class Queries:
 
     def pipeline(self, pipeline: str) -> PipelineView | None:
         """One pipeline by its id, None if there is none."""
-        return next(iter(self.newest([pipeline], _nothing)), None)
+        with self.snapshot() as connection:
+            return _with_tasks(connection, [pipeline]).get(pipeline)
 
     def pipelines(self, wanted: Filter = Filter(), *, limit: int = PAGE) -> tuple[list[PipelineView], int | None]:
         """A page, newest first, and the ``before`` of the next page (None on the last). ``limit`` is at most 500."""
-        return self.page(wanted, limit, _nothing)
-
-    def newest(self, ids: Collection[str], known: Known[T]) -> list[T | PipelineView]:
-        """Pipelines by id, in no order; what the caller has of one at its position stands for it and is not read."""
         with self.snapshot() as connection:
-            return _moved(connection, connection.execute(_HEADS, given(ids)).all(), known)
-
-    def page(self, wanted: Filter, limit: int, known: Known[T]) -> tuple[list[T | PipelineView], int | None]:
-        """As ``pipelines``; what the caller has of a pipeline at its position stands for it and is not read."""
-        limit = max(1, min(limit, LARGEST_PAGE))
-        with self.snapshot() as connection:
-            heads = connection.execute(*_filtered(wanted, limit + 1)).all()
-            following = heads[limit - 1].number if len(heads) > limit else None
-            return _moved(connection, heads[:limit], known), following
+            heads, following = page(connection, wanted, limit)
+            found = _with_tasks(connection, [head.id for head in heads])
+            return [found[head.id] for head in heads], following
 
     def task(self, resource: str) -> tuple[PipelineView, TaskView, list[AttemptView]] | None:
         """A task by its id, or by an attempt's, with all its attempts, oldest first."""
@@ -174,7 +163,7 @@ class Queries:
     def positions(self, ids: Collection[str]) -> dict[str, int]:
         """How far the histories of these pipelines go; those that are not there are left out."""
         with self.snapshot() as connection:
-            return {head.id: head.seq for head in connection.execute(_HEADS, given(ids))}
+            return {head.id: head.seq for head in heads(connection, ids)}
 
     def progress(self, pipeline: str, wanted: Collection[int] | str) -> dict[int, Progress]:
         """How far tasks are, by their idx; ``wanted`` are such, or the name of one task."""
@@ -264,7 +253,8 @@ class Queries:
 
 # Statements that are built once: to build one for each reading costs twice what it takes to run it.
 _GIVEN = func.json_each(bindparam("given")).table_valued("value")
-_HEADS = select(pipelines.c.number, pipelines.c.id, pipelines.c.seq).join(_GIVEN, pipelines.c.id == _GIVEN.c.value)
+_HEAD = pipelines.c.number, pipelines.c.id, pipelines.c.seq
+_HEADS = select(*_HEAD).join(_GIVEN, pipelines.c.id == _GIVEN.c.value)
 _ROWS = select(pipelines).join(_GIVEN, pipelines.c.id == _GIVEN.c.value)
 _TASKS = select(tasks).join(_GIVEN, tasks.c.pipeline == _GIVEN.c.value).order_by(tasks.c.pipeline, tasks.c.idx)
 _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
@@ -282,30 +272,25 @@ def given(values: Iterable[object]) -> dict[str, str]:
     return {"given": json.dumps([*values])}
 
 
-def _filtered(wanted: Filter, limit: int) -> tuple[Select[int, str, int], dict[str, Any]]:
-    """The statement for the heads of a page, and its parameters."""
+def heads(connection: Connection, ids: Iterable[str]) -> Sequence[Head]:
+    """Number, id and ``seq`` of pipelines, in no order; those that are not there are left out."""
+    return connection.execute(_HEADS, given(ids)).all()
+
+
+def page(connection: Connection, wanted: Filter, limit: int) -> tuple[Sequence[Head], int | None]:
+    """The same of a page, newest first, and the ``before`` of the next one."""
+    limit = max(1, min(limit, LARGEST_PAGE))
     values = {name: value for name in _CONDITIONS if (value := getattr(wanted, name)) is not None}
     if not wanted.query:
         del values["query"]
-    return _pages(*values), values | {"most": limit}
+    found = connection.execute(_pages(*values), values | {"most": limit + 1}).all()
+    return found[:limit], found[limit - 1].number if len(found) > limit else None
 
 
 @lru_cache
 def _pages(*conditions: str) -> Select[int, str, int]:
-    heads = select(pipelines.c.number, pipelines.c.id, pipelines.c.seq).where(*map(_CONDITIONS.__getitem__, conditions))
-    return heads.order_by(pipelines.c.number.desc()).limit(bindparam("most"))
-
-
-def _nothing(_pipeline: str, _position: int) -> None:
-    return None
-
-
-def _moved(connection: Connection, heads: Sequence[Row[int, str, int]], known: Known[T]) -> list[T | PipelineView]:
-    """What the caller has of these pipelines, in their order, and the rows of those that moved."""
-    had = [known(head.id, head.seq) for head in heads]
-    moved = [head.id for head, one in zip(heads, had, strict=True) if one is None]
-    read = _with_tasks(connection, moved) if moved else {}
-    return [one if one is not None else read[head.id] for head, one in zip(heads, had, strict=True)]
+    newest = select(*_HEAD).order_by(pipelines.c.number.desc()).limit(bindparam("most"))
+    return newest.where(*(_CONDITIONS[name] for name in conditions))
 
 
 def _with_tasks(connection: Connection, ids: Sequence[str]) -> dict[str, PipelineView]:

@@ -14,6 +14,7 @@ from odin.api.answers import ENCODER
 from odin.api.gathering import Gathering
 from odin.api.portraits import Portraits
 from odin.model.errors import Unavailable
+from odin.store import latest
 from odin.store.queries import Filter
 
 TASKS = tuple(f"t{n}" for n in range(8))
@@ -21,10 +22,10 @@ TASKS = tuple(f"t{n}" for n in range(8))
 
 @pytest.fixture
 def seen(server, monkeypatch):
-    """The ids of all pipelines whose rows were encoded."""
+    """The names of all tasks that were encoded."""
     found = []
-    whole = shapes.pipeline
-    monkeypatch.setattr(shapes, "pipeline", lambda view: (found.append(view.id), whole(view))[1])
+    whole = shapes.task
+    monkeypatch.setattr(shapes, "task", lambda view, **more: (found.append(view.name), whole(view, **more))[1])
     return found
 
 
@@ -50,8 +51,24 @@ def test_who_asks_again_for_what_has_not_moved_gets_the_same_without_reading_it(
     assert all(page == pages[0] for page in pages)
 
 
-def test_an_answer_is_never_older_than_its_question(server):
+def test_of_what_moved_only_the_tasks_that_did_are_encoded(server, seen):
+    server.house.push("chain", *TASKS)
+    pipeline = launch(server, "chain")
+    until(lambda: server.house.queries.pipeline(pipeline).tasks[0].status == "executing")
+    assert show(server, f"/v1/pipelines/{pipeline}")[0] == 200
+    finish(server, f"{pipeline}--t0")
+    until(lambda: server.house.queries.pipeline(pipeline).tasks[1].status == "executing")
+    del seen[:]
+    found = show(server, "/v1/pipelines")[1]["pipelines"][0]["tasks"]
+    assert [each["status"] for each in found[:3]] == ["executed", "executing", "waiting"]
+    assert set(seen) == {"t0", "t1"}
+
+
+@pytest.mark.parametrize(("far", "most"), [(500, 10_000), (3, 10_000), (500, 2)])
+def test_an_answer_is_never_older_than_its_question(server, monkeypatch, far, most):
     """Polled all the time while it moves: at least as new as the store was when it was asked, and as it was then."""
+    monkeypatch.setattr(latest, "FAR", far)
+    monkeypatch.setattr(latest, "EVENTS_PAGE", most)
     server.house.push("chain", *TASKS)
     pipeline, queries, kept = launch(server, "chain"), server.house.queries, Portraits(server.house.queries)
     over = threading.Event()
@@ -119,7 +136,7 @@ def test_what_is_kept_is_bounded(server, monkeypatch):
     kept = Portraits(server.house.queries)
     for identity in (*ids, *reversed(ids)):
         assert run(server, kept.get(identity)).id == identity
-        assert kept._bytes == sum(len(each.data) for each in kept._kept.values()) <= 5_000
+        assert kept._bytes == sum(each.size for each in kept._kept.values()) <= 5_000
     assert len(run(server, kept.page(Filter(), 12))[0]) == 12
     assert 0 < len(kept._kept) < 12
 

@@ -267,3 +267,13 @@ def test_f07_a_first_signal_asks_and_a_second_one_insists(house):
     assert (server.should_exit, server.force_exit) == (True, False)
     server.handle_exit(signal.SIGTERM, None)
     assert server.force_exit
+
+
+def test_how_late_the_event_loop_is_is_counted(server):
+    async def hold_up():
+        time.sleep(0.4)  # it looks at its clock ten times a second
+
+    asyncio.run_coroutine_threadsafe(hold_up(), server.loop).result(DEADLINE_S)
+    until(lambda: server.house.odin.metrics.lag.total_s > 0.2)
+    text = server.request("/metrics", Authorization=f"Bearer {server.house.token('vera')}")[2]
+    assert b"\nodin_loop_lag_seconds_count " in text

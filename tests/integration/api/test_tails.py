@@ -38,6 +38,9 @@ def house(tmp_path):
     logs = LocalLogs(tmp_path)
 
     class Logs:
+        def of(self, _container):
+            return self
+
         async def read(self, attempt, *, offset, limit):
             house.reads += 1
             return await logs.read(attempt, offset=offset, limit=limit)

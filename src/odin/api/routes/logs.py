@@ -16,7 +16,8 @@ from odin.api.routes.resources import is_pipeline, task_of
 from odin.api.routing import router
 from odin.api.services import Context, Ctx
 from odin.api.streams import TEXT, Stream
-from odin.model.errors import NotFound
+from odin.executors.protocol import Logs
+from odin.model.errors import NoContainer, NotFound, Unavailable
 from odin.model.ids import AttemptId, TaskId, attempt_id, split_resource
 from odin.store.queries import PipelineView, Progress
 
@@ -35,24 +36,29 @@ async def logs(
     offset: Annotated[int | None, Query(ge=0, le=LARGEST_OFFSET)] = None,
     container: str | None = None,
     attempt: Annotated[int | None, Query(ge=1, le=10_000)] = None,
+    previous: bool = False,
     follow: bool = False,
 ) -> Response:
     """What a task wrote, or each task of a pipeline; with ``follow``, or asked for as ``text/plain``, as it comes.
 
-    Of a pipeline only ``lines`` can be asked for.
+    Of a pipeline only ``lines`` can be asked for. ``previous`` is the attempt before the newest, or before the one
+    that is named; ``container`` a container, or a pod of several, where a task has such.
     """
-    del container  # a local task is one process; clients name containers for clusters
     live = follow or "text/plain" in request.headers.get("accept", "")
     if is_pipeline(resource) and not live and offset is None and attempt is None:
         return await _of_each(await view_of(resource, odin), lines, odin)
-    task, number = await logged(resource, attempt, odin)
+    task, number = await logged(resource, attempt, odin, previous=previous)
+    chosen = odin.services.logs.of(container)
     if live:
-        follower = odin.tails.follow(task.id, number, lines=lines, offset=offset)
+        await check(chosen, task, number, container)
+        follower = odin.tails.follow(task.id, number, lines=lines, offset=offset, container=container)
         return Stream(follower.pieces(), odin, media_type=TEXT)
-    return await _once(log_name(task, number), lines, offset, odin)
+    return await _once(chosen, log_name(task, number), lines, offset)
 
 
-async def logged(resource: str, attempt: int | None, odin: Context) -> tuple[Progress, int | None]:
+async def logged(
+    resource: str, attempt: int | None, odin: Context, *, previous: bool = False
+) -> tuple[Progress, int | None]:
     """Whose log is meant, and of which attempt if one is named; raises NotFound with the nearest names."""
     if is_pipeline(resource):
         view = await view_of(resource, odin)
@@ -65,16 +71,38 @@ async def logged(resource: str, attempt: int | None, odin: Context) -> tuple[Pro
     tried = len(task.attempts)
     if number is not None and number > max(1, tried):
         raise NotFound(f"{task.id} has no attempt {number}; it had {tried}")
-    return task, number
+    return task, before(task, number) if previous else number
+
+
+def before(task: Progress, number: int | None) -> int:
+    """The attempt before an attempt, or before the newest. Raises NotFound for the first."""
+    number = number or max(1, len(task.attempts))
+    if number == 1:
+        raise NotFound(f"{task.id} has no previous attempt: attempt {number} is its first")
+    return number - 1
+
+
+async def check(logs: Logs, task: Progress, number: int | None, container: str | None) -> None:
+    """Raise NoContainer now: once a stream has begun, it could not be said any more."""
+    if container is None:
+        return
+    try:
+        await logs.read(log_name(task, number), offset=0, limit=0)
+    except NoContainer:
+        raise
+    except (NotFound, Unavailable):  # it has not begun, or cannot be read now: the stream waits
+        return
 
 
 def log_name(task: Progress, number: int | None) -> AttemptId:
     return attempt_id(TaskId(task.id), number or max(1, len(task.attempts)))
 
 
-async def _once(name: AttemptId, lines: int | None, offset: int | None, odin: Context) -> Response:
+async def _once(logs: Logs, name: AttemptId, lines: int | None, offset: int | None) -> Response:
     try:
-        part = await _part(name, lines, offset, odin)
+        part = await part_of(logs, name, lines, offset)
+    except NoContainer:
+        raise
     except NotFound:  # known, but nothing was written: it has not begun
         return answer({"logs": "", "offset": 0, "size": 0})
     text = await run_sync(logtails.shown, part) if lines is None else part.data.decode(errors="replace")
@@ -104,9 +132,12 @@ async def _text(name: AttemptId, lines: int | None, most: int, odin: Context) ->
     return text if text.endswith("\n") or not text else text + "\n"
 
 
-async def _part(name: AttemptId, lines: int | None, offset: int | None, odin: Context) -> logtails.Part:
+async def part_of(
+    logs: Logs, name: AttemptId, lines: int | None, offset: int | None, most: int = logtails.MOST
+) -> logtails.Part:
+    """The last lines, what begins at a byte, or the end. Raises NotFound."""
     if lines is not None:
-        return await logtails.read_lines(odin.services.logs, name, lines)
+        return await logtails.read_lines(logs, name, lines, most)
     if offset is not None:
-        return await logtails.read_from(odin.services.logs, name, offset)
-    return await logtails.read_last(odin.services.logs, name)
+        return await logtails.read_from(logs, name, offset, most)
+    return await logtails.read_last(logs, name, most)

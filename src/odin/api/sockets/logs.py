@@ -13,12 +13,12 @@ from anyio.to_thread import run_sync
 from odin.api import logtails
 from odin.api.answers import ENCODER
 from odin.api.logtails import Part
-from odin.api.routes.logs import LARGEST_OFFSET, MOST_LINES, log_name, logged
-from odin.api.services import Context
+from odin.api.routes.logs import LARGEST_OFFSET, MOST_LINES, check, log_name, logged, part_of
 from odin.api.sockets.ask import Ask, Replies
 from odin.api.sockets.messages import END, OK, Fields, Reply
 from odin.api.tails import Follower
-from odin.model.errors import NotFound
+from odin.executors.protocol import Logs
+from odin.model.errors import NoContainer, NotFound
 from odin.model.ids import AttemptId
 
 EXAMPLE = '{"resource": "<task>", "follow": true}'
@@ -28,15 +28,19 @@ LARGEST_REPLY = 1_000_000  # bytes: what common clients take at most in one mess
 
 async def logs(ask: Ask) -> Replies:
     fields = Fields.read(ask.request, EXAMPLE)
-    for name in ("namespace", "container"):  # of clusters: a local task is one process
-        fields.optional(name)
+    fields.optional("namespace")  # Odin knows where a task runs
+    container = fields.optional("container")
     lines, offset = fields.number("lines", 0, MOST_LINES), fields.number("offset", 0, LARGEST_OFFSET)
     follow, attempt = fields.flag("follow"), fields.number("attempt", 1, 10_000)
-    task, number = await logged(fields.text("resource"), attempt, ask.odin)
+    previous = fields.flag("previous")
+    task, number = await logged(fields.text("resource"), attempt, ask.odin, previous=previous)
+    chosen = ask.odin.services.logs.of(container)
     if follow:
-        replies = _followed(ask, ask.odin.tails.follow(task.id, number, lines=lines, offset=offset))
+        await check(chosen, task, number, container)
+        follower = ask.odin.tails.follow(task.id, number, lines=lines, offset=offset, container=container)
+        replies = _followed(ask, follower)
     else:
-        replies = _once(ask.odin, log_name(task, number), lines, offset)
+        replies = _once(chosen, log_name(task, number), lines, offset)
     async with aclosing(replies) as told:
         async for reply in told:
             yield reply
@@ -82,21 +86,15 @@ def _pieces(line: bytes) -> list[bytes]:
     return [*found, line]
 
 
-async def _once(odin: Context, name: AttemptId, lines: int | None, offset: int | None) -> Replies:
+async def _once(logs: Logs, name: AttemptId, lines: int | None, offset: int | None) -> Replies:
     try:
-        part = await _part(odin, name, lines, offset)
+        part = await part_of(logs, name, lines, offset, LARGEST_REPLY)
+    except NoContainer:
+        raise
     except NotFound:  # known, but nothing was written: it has not begun
         part = Part(b"", 0, 0)
     said, end = await run_sync(_fitting, part, lines, offset is not None)
     yield Reply(OK, said, {"offset": end})
-
-
-async def _part(odin: Context, name: AttemptId, lines: int | None, offset: int | None) -> Part:
-    if lines is not None:
-        return await logtails.read_lines(odin.services.logs, name, lines, LARGEST_REPLY)
-    if offset is not None:
-        return await logtails.read_from(odin.services.logs, name, offset, LARGEST_REPLY)
-    return await logtails.read_last(odin.services.logs, name, LARGEST_REPLY)
 
 
 def _fitting(part: Part, lines: int | None, from_front: bool) -> tuple[str, int]:
