@@ -11,9 +11,14 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
+import yaml
+
 from e2e.serving import Api, Done, Person, Serving, until
+from kubernetes_accounts import RIGHTS, install, install_nodes, kubeconfig, remove_nodes
 
 CONTROL = "ODIN_TEST_CONTROL_PLANE"
+TOOLS = "ODIN_TEST_NODE_TOOLS"
+IMAGE = os.environ.get("ODIN_TEST_IMAGE", "example/any:1")  # with sh and python3; nodes that run processes need none
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,12 @@ class Cluster:
 
     def json(self, *words: str) -> Any:
         return json.loads(self.kubectl(*words, "-o", "json"))
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """Major and minor of the API server."""
+        told = json.loads(self.kubectl("get", "--raw", "/version"))
+        return int(told["major"]), int("".join(filter(str.isdecimal, told["minor"])))
 
     def control(self, *words: str) -> None:
         """Stop and start parts of the control plane."""
@@ -76,6 +87,31 @@ class Place:
         self.api.push(job, {"tasks": [shell(each) for each in tasks]}, **files)
         return self.api.launch(job)
 
+    def claim(self, name: str, folder: Path) -> None:
+        """A claim of that name which is a folder of this machine, where the nodes are this machine too."""
+        volume, size = f"{self.namespace}-{name}", {"storage": "1Gi"}
+        common = {"accessModes": ["ReadWriteMany"], "storageClassName": ""}
+        # Bound to one another beforehand: whoever comes first, the cluster binds them at once.
+        by = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": self.namespace, "name": name}
+        source = {"hostPath": {"path": str(folder), "type": "Directory"}, "claimRef": by}
+        made = [
+            {
+                "apiVersion": "v1",
+                "kind": "PersistentVolume",
+                "metadata": {"name": volume, "labels": {"odin-test": self.namespace}},
+                "spec": {**common, **source, "capacity": size},
+            },
+            {
+                "apiVersion": "v1",
+                "kind": "PersistentVolumeClaim",
+                "metadata": {"name": name},
+                "spec": {**common, "resources": {"requests": size}, "volumeName": volume},
+            },
+        ]
+        for each in made:
+            self.kubectl("apply", "-f", "-", given=json.dumps(each))
+        until(lambda: self.json("get", "pvc", name)["status"].get("phase") == "Bound", pause_s=0.1)
+
     def reason(self, task: str, has: Callable[[str], bool]) -> str:
         """The task's reason once it is one that ``has`` something."""
         return until(lambda: (said := self.api.task(task)["reason"] or "") and has(said) and said)
@@ -83,7 +119,7 @@ class Place:
 
 def shell(task: dict[str, Any]) -> dict[str, Any]:
     """A task with an image; ``script`` is a shell's."""
-    made = {"image": "example/any:1", **task}
+    made = {"image": IMAGE, **task}
     script = made.pop("script", None)
     if script is not None:
         made |= {"command": "sh", "args": ["-c", script.replace("$", "$$")]}
@@ -91,11 +127,13 @@ def shell(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def place(cluster: Cluster, **settings: str) -> Place:
-    """A server, not started yet, in a new namespace."""
+    """A server, not started yet, in a new namespace, with the rights that deploy/kubernetes gives it and no others."""
     namespace = f"odin-{token_hex(4)}"
     cluster.kubectl("create", "namespace", namespace)
-    own = {"EXECUTOR": "kubernetes", "NAMESPACE": namespace} | settings
-    serving = Serving(settings=own, variables={"KUBECONFIG": str(cluster.kubeconfig)})
+    install(cluster.kubectl, namespace)
+    install_nodes(cluster.kubectl, namespace)
+    serving = Serving(settings={"EXECUTOR": "kubernetes"} | settings)
+    serving.variables["KUBECONFIG"] = str(kubeconfig(cluster.kubectl, namespace, serving.folder))
     return Place(cluster, namespace, serving)
 
 
@@ -104,8 +142,28 @@ def leave(one: Place, *, quiet: bool = True) -> None:
     try:
         one.serving.close(quiet=quiet)
     finally:
-        for kind in ("pods", "jobs"):
-            for each in one.objects(kind):
-                name = each["metadata"]["name"]
+        for each in one.objects(",".join(_kinds(one.cluster))):
+            kind, name = each["kind"], each["metadata"]["name"]
+            if each["metadata"].get("finalizers"):
                 one.kubectl("patch", kind, name, "--type=merge", "-p", '{"metadata":{"finalizers":null}}', code=None)
-        one.cluster.kubectl("delete", "namespace", one.namespace, "--wait=false")
+        remove_nodes(one.cluster.kubectl, one.namespace)
+        one.cluster.kubectl("delete", "namespace", one.namespace, "--wait=false", "--ignore-not-found")
+        one.cluster.kubectl("delete", "persistentvolumes", "-l", f"odin-test={one.namespace}", "--wait=false")
+
+
+def _kinds(cluster: Cluster) -> list[str]:
+    """All that Odin may have made there and that this cluster serves."""
+    served = cluster.kubectl("api-resources", "--namespaced", "--verbs=patch", "-o", "name").split()
+    return [each for each in _rights() if each in served]
+
+
+def _rights() -> list[str]:
+    """The kinds with a finalizer of Odin's: the role lets it patch those alone."""
+    (role,) = (each for each in yaml.safe_load_all(RIGHTS.read_text()) if each["kind"] == "Role")
+    return [
+        f"{plural}.{group}".removesuffix(".")
+        for rule in role["rules"]
+        if "patch" in rule["verbs"]
+        for group in rule["apiGroups"]
+        for plural in rule["resources"]
+    ]

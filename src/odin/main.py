@@ -35,6 +35,7 @@ from odin.settings import Loaded, Settings
 from odin.store.database import Database
 from odin.store.deletion import Deletions
 from odin.store.facts import store_id
+from odin.store.happenings import Happenings
 from odin.store.holder import Holder
 from odin.store.migrate import bring_up_to_date
 from odin.store.queries import Queries
@@ -179,7 +180,8 @@ class Server:
         settings, layout = self._settings, self._layout
         if settings.executor == "local":
             return wiring.local(settings, layout)
-        return wiring.kubernetes(settings, layout, store_id(database), Deliveries(repository), queries)
+        store, keep = store_id(database), Happenings(database).keep
+        return wiring.kubernetes(settings, layout, store, Deliveries(repository), queries, keep)
 
     async def _serve(self, rooms: Rooms, sockets: list[socket.socket]) -> None:
         from odin.api.app import build_app
@@ -203,6 +205,7 @@ class Server:
             users=rooms.users,
             tokens=tokens,
             logs=rooms.backend.logs,
+            resources=rooms.backend.resources,
             nodes=ReportedNodes(rooms.backend.nodes, reports),
             reports=reports,
             feed=rooms.engine.feed,

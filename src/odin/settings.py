@@ -120,13 +120,16 @@ class Settings:
         shown="none: files up to 900 kB are delivered")]
     kubernetes_context: Annotated[str | None, Rule(text,
         "context of the kubeconfig that KUBECONFIG names", shown="the current one, or the pod's account")]
-    kubernetes_calls_per_s: Annotated[int, Rule(integer(1, 10_000),
-        "requests to the API server; twice as many in a burst", 200, unit="per second")]
+    kubernetes_calls: Annotated[int, Rule(integer(1, 10_000),
+        "requests to the API server in a second; twice as many in a burst", 200)]
     kubernetes_url: Annotated[str | None, Rule(text,
         "where tasks in pods reach this server: their $ODIN_URL")]
     kubernetes_image: Annotated[str | None, Rule(text, "image of tasks that name none")]
     kubernetes_pull_secrets: Annotated[tuple[str, ...], Rule(items,
         "secrets that images are pulled with, with commas", ())]
+    kubernetes_pull_policy: Annotated[str | None, Rule(choice("Always", "IfNotPresent", "Never"),
+        "when images are pulled, of tasks that do not say: Always, IfNotPresent or Never",
+        shown="as Kubernetes does")]
     kubernetes_pod_security: Annotated[str, Rule(choice("restricted", "baseline"),
         "Pod Security level that pods of tasks satisfy: restricted or baseline", "restricted")]
     kubernetes_run_as: Annotated[int, Rule(integer(1, 2**31 - 1),
@@ -150,6 +153,8 @@ class Settings:
         "taints that tasks may tolerate, with commas", ("nvidia.com/gpu",))]
     kubernetes_priority_classes: Annotated[tuple[str, ...], Rule(items,
         "priority classes that tasks may have, with commas", ())]
+    kubernetes_resources: Annotated[tuple[str, ...], Rule(items,
+        "other objects of the namespace that admins may read, such as svc/web or deploy/*, with commas", ())]
     log_level: Annotated[str, Rule(choice("debug", "info", "warning", "error"),
         "least grave messages to log: debug, info, warning or error", "info")]
     log_format: Annotated[str, Rule(choice("text", "json"), "form of the server's log: text or json", "text")]
@@ -276,6 +281,12 @@ def _refusals(settings: Settings) -> Iterator[tuple[bool, str]]:
         sqlite == settings.database_url or not sqlite.startswith("/"),
         "ODIN_DATABASE_URL must be sqlite:/// and an absolute path, such as sqlite:////srv/odin/odin.db;"
         " other databases are not in this version",
+    )
+    user, tasks = os.geteuid(), settings.kubernetes_run_as
+    yield (
+        settings.executor == "kubernetes" and settings.data_claim is not None and user not in (0, tasks),
+        f"the server runs as user {user} and tasks as {tasks}, who could not write in the folders that the server makes"
+        f" on the claim; set ODIN_KUBERNETES_RUN_AS={user}, or run the server as {tasks}",
     )
     yield (
         settings.data.is_relative_to(settings.shared) or settings.shared.is_relative_to(settings.data),

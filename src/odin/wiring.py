@@ -13,10 +13,11 @@ from odin.engine.launches import Launches
 from odin.engine.layout import Layout
 from odin.engine.loop import LocalPlace
 from odin.engine.places import Check, Machine
+from odin.engine.taskuser import TaskUser
 from odin.executors.local import LocalExecutor
 from odin.executors.logs import LocalLogs
 from odin.executors.machine import LocalNodes
-from odin.executors.protocol import Logs, Nodes, NoObjects, Objects, TaskLaunch
+from odin.executors.protocol import Logs, Nodes, NoObjects, NoResources, Objects, Resources, TaskLaunch
 from odin.jobs.deliveries import Deliveries
 from odin.model.errors import Unavailable
 from odin.settings import Settings
@@ -24,6 +25,7 @@ from odin.store.queries import Queries
 
 if TYPE_CHECKING:
     from odin.executors.kubernetes.delivery import Files
+    from odin.executors.kubernetes.happenings import Keep
     from odin.executors.kubernetes.site import Site
 
 MISSING = "the Kubernetes client is not installed: pip install 'odin-pipelines[kubernetes]'"
@@ -38,8 +40,21 @@ class Backend:
     logs: Logs
     nodes: Nodes
     objects: Objects
+    resources: Resources
     check: Check
     close: Callable[[], None]
+
+
+def task_user(settings: Settings) -> TaskUser | None:
+    """Whom tasks run as where that is not the server's user. Raises ValidationFailed.
+
+    On a data claim a server that is root gives what it makes to the user of the pods; any other is that user itself.
+    """
+    if settings.executor == "kubernetes":
+        owner = settings.kubernetes_run_as
+        theirs = settings.data_claim is not None and os.geteuid() == 0
+        return TaskUser(f"user {owner}", owner, owner, (owner,)) if theirs else None
+    return TaskUser.named(settings.task_user) if settings.task_user is not None else None
 
 
 def local(settings: Settings, layout: Layout) -> Backend:
@@ -58,13 +73,16 @@ def local(settings: Settings, layout: Layout) -> Backend:
         LocalLogs(settings.data),
         nodes,
         NoObjects(),
+        NoResources(),
         Machine(settings.local_mounts),
         nodes.close,
     )
 
 
-def kubernetes(settings: Settings, layout: Layout, store: str, deliveries: Deliveries, queries: Queries) -> Backend:
-    """Pods of a cluster. Raises Unavailable saying what is missing to reach one."""
+def kubernetes(
+    settings: Settings, layout: Layout, store: str, deliveries: Deliveries, queries: Queries, keep: Keep
+) -> Backend:
+    """Pods of a cluster, whose events ``keep`` keeps. Raises Unavailable saying what is missing to reach one."""
     try:
         from odin.executors.kubernetes.cluster import Cluster, configuration, own_namespace
     except ImportError as error:
@@ -76,19 +94,21 @@ def kubernetes(settings: Settings, layout: Layout, store: str, deliveries: Deliv
     from odin.executors.kubernetes.nodes import ClusterNodes
     from odin.executors.kubernetes.objects import ClusterObjects
     from odin.executors.kubernetes.paths import PodPaths
+    from odin.executors.kubernetes.resources import ClusterResources
 
     named = os.environ.get("KUBECONFIG")
     config = configuration(Path(named) if named else None, settings.kubernetes_context)
     site = _site(settings, store, settings.namespace or own_namespace(config))
-    manifests = Manifests(site, partial(_files_of, deliveries, queries))
-    connect = partial(Cluster, config, site.namespace, calls_per_s=settings.kubernetes_calls_per_s)
-    place = KubernetesExecutor(connect, manifests, data=settings.data, outputs_path=layout.outputs)
+    manifests = Manifests(site, partial(_files_of, deliveries, queries), partial(_make_folder, layout))
+    connect = partial(Cluster, config, site.namespace, calls_per_s=settings.kubernetes_calls)
+    place = KubernetesExecutor(connect, manifests, data=settings.data, outputs_path=layout.outputs, keep=keep)
     return Backend(
         place,
         Launches(PodPaths(has_claim=site.data_claim is not None)),
-        ClusterLogs(settings.data, place.log_is_there),
+        ClusterLogs(settings.data, place.log),
         ClusterNodes(place),
         ClusterObjects(place),
+        ClusterResources(place, settings.kubernetes_resources),
         ClusterCheck(site, manifests, deliveries.sizes, deliveries.root_files),
         lambda: None,
     )
@@ -103,6 +123,14 @@ def _files_of(deliveries: Deliveries, queries: Queries, launch: TaskLaunch) -> t
     return deliveries.files(origin.version, origin.job, rendered), ids
 
 
+def _make_folder(layout: Layout, launch: TaskLaunch) -> None:
+    """The task's folder on the data claim, before a kubelet makes it as root."""
+    folder = layout.task(launch.origin.pipeline, launch.origin.task)
+    folder.mkdir(parents=True, exist_ok=True)
+    if layout.task_user is not None:
+        os.chown(folder, layout.task_user.uid, layout.task_user.gid, follow_symlinks=False)
+
+
 def _site(settings: Settings, store: str, namespace: str) -> Site:
     from odin.executors.kubernetes.site import Site
 
@@ -112,6 +140,7 @@ def _site(settings: Settings, store: str, namespace: str) -> Site:
         data_claim=settings.data_claim,
         url=settings.kubernetes_url,
         image=settings.kubernetes_image,
+        pull_policy=settings.kubernetes_pull_policy,
         pull_secrets=settings.kubernetes_pull_secrets,
         pod_security="baseline" if settings.kubernetes_pod_security == "baseline" else "restricted",
         run_as_user=settings.kubernetes_run_as,

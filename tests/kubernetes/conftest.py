@@ -2,6 +2,9 @@
 
 Every server has a namespace of its own, so tests may run side by side. Tests marked ``disruptive`` stop parts of the
 control plane: they run alone, and only where ``ODIN_TEST_CONTROL_PLANE`` names the program that brought it up.
+What needs nodes that run pods as processes of this machine, with volumes at their paths, runs where
+``ODIN_TEST_NODE_TOOLS`` names a folder on their PATH. On nodes with a container engine ``ODIN_TEST_IMAGE`` is an image
+with sh and python3.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from clusters import CONTROL, Cluster, Place, leave, place
+from clusters import CONTROL, TOOLS, Cluster, Place, leave, place
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +34,14 @@ def control(cluster: Cluster) -> Cluster:
     if CONTROL not in os.environ:
         pytest.skip(f"not run here: {CONTROL} names no program that stops and starts the control plane")
     return cluster
+
+
+@pytest.fixture(scope="session")
+def tools(cluster: Cluster) -> Path:
+    """A folder of this machine on the PATH of the nodes, which are this machine."""
+    if TOOLS not in os.environ:
+        pytest.skip(f"not run here: {TOOLS} names no folder on the PATH of nodes that run pods as processes")
+    return Path(os.environ[TOOLS])
 
 
 @pytest.fixture(scope="session")

@@ -104,12 +104,19 @@ def test_nothing_comes_with_a_password(everything):
 def test_a96_the_server_has_no_wildcard_no_secrets_and_writes_no_nodes(everything):
     roles = [item for item in everything if item["kind"] in ("Role", "ClusterRole")]
     given = {named(role): rights(role["rules"]) for role in roles}
-    assert set(given) == {"Role/odin-server", "ClusterRole/odin-nodes", "ClusterRole/odin-requests"}
+    assert set(given) == {
+        "Role/odin-server",
+        "Role/odin-resources",
+        "ClusterRole/odin-nodes",
+        "ClusterRole/odin-requests",
+    }
     assert [right for of in given.values() for right in of if "*" in right or right[1] == "secrets"] == []
     assert given["ClusterRole/odin-nodes"] == {("", "nodes", "list")}
     assert given["ClusterRole/odin-requests"] == {("", "pods", "list")}
+    workloads = {("apps", kind, "get") for kind in ("deployments", "statefulsets", "daemonsets", "replicasets")}
+    assert given["Role/odin-resources"] == workloads
     subjects = [item["subjects"] for item in everything if item["kind"].endswith("RoleBinding")]
-    assert subjects == [[{"kind": "ServiceAccount", "name": "odin-server", "namespace": "ml"}]] * 3
+    assert subjects == [[{"kind": "ServiceAccount", "name": "odin-server", "namespace": "ml"}]] * 4
 
 
 def test_a96_the_server_may_make_watch_and_remove_each_kind_and_no_other():

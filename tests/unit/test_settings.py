@@ -1,5 +1,6 @@
 """Settings: where values come from, what is refused, and what is shown of them."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -214,3 +215,28 @@ def test_the_table_is_described_whole_and_in_order():
     assert names == [row[0] for row in describe(read())]
     assert len(names) == len(RULES)
     assert ("ODIN_TOKEN_DURATION", "43200", "how long a token is valid (seconds)") in reference()
+
+
+@pytest.fixture
+def as_another_user():
+    """Acts as user 4711 where the tests run as root, who may be anybody."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(4711)
+    yield os.geteuid()
+    if before == 0:
+        os.seteuid(0)
+
+
+def test_on_a_data_claim_tasks_run_as_the_servers_user(as_another_user):
+    claim = {"ODIN_EXECUTOR": "kubernetes", "ODIN_DATA_CLAIM": "odin-shared"}
+    said = refusals(**claim, ODIN_KUBERNETES_RUN_AS=str(as_another_user + 1))
+    assert f"set ODIN_KUBERNETES_RUN_AS={as_another_user}, or run the server as {as_another_user + 1}" in said
+    assert refusals(**claim, ODIN_KUBERNETES_RUN_AS=str(as_another_user)) == ""
+    assert refusals(ODIN_EXECUTOR="kubernetes", ODIN_KUBERNETES_RUN_AS=str(as_another_user + 1)) == ""
+
+
+def test_images_are_pulled_as_kubernetes_does_unless_a_setting_says_otherwise():
+    assert settings().kubernetes_pull_policy is None
+    assert settings(ODIN_KUBERNETES_PULL_POLICY="Always").kubernetes_pull_policy == "Always"
+    assert "must be Always or IfNotPresent or Never" in problems(ODIN_KUBERNETES_PULL_POLICY="always")[0]

@@ -58,9 +58,9 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("DELETE", "/v1/pipelines/{pipeline}"): Access.EDITOR,
     ("POST", "/v1/pipelines/{pipeline}/cancel"): Access.EDITOR,
     ("POST", "/v1/pipelines/{pipeline}/rerun"): Access.EDITOR,
-    ("GET", "/v1/resources/{resource}/data"): Access.READ,
-    ("GET", "/v1/resources/{resource}/events"): Access.READ,
-    ("GET", "/v1/resources/{resource}/logs"): Access.READ,
+    ("GET", "/v1/resources/{resource:path}/data"): Access.READ,
+    ("GET", "/v1/resources/{resource:path}/events"): Access.READ,
+    ("GET", "/v1/resources/{resource:path}/logs"): Access.READ,
     ("GET", "/v1/ws"): Access.OPEN,  # says only that this is for WebSockets
 }
 # Where WebSockets are, and what may be asked there: one row for each command.

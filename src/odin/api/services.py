@@ -21,12 +21,13 @@ from odin.api.tails import Tails
 from odin.api.tokens import Tokens
 from odin.api.uploads import Uploads
 from odin.executors.nodereports import NodeReports
+from odin.executors.protocol import NoResources
 from odin.model.users import User
 
 if TYPE_CHECKING:
     from odin.engine.commands import Commands
     from odin.engine.feed import Feed
-    from odin.executors.protocol import Logs, Nodes
+    from odin.executors.protocol import Logs, Nodes, Resources
     from odin.jobs.repository import Repository
     from odin.settings import Settings
     from odin.store.queries import Queries
@@ -46,6 +47,7 @@ class Services:
     logs: Logs
     nodes: Nodes
     feed: Feed
+    resources: Resources = field(default_factory=NoResources)
     reports: NodeReports = field(default_factory=NodeReports)
     stopping: Stopping = field(default_factory=Stopping)
 

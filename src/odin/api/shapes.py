@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from odin.api.answers import moment
 from odin.model.admission import DEFAULT_CPU_M
+from odin.model.happenings import Happening
 from odin.model.ids import TaskId, attempt_id
 from odin.model.states import PipelineStatus, TaskStatus
 
@@ -180,6 +181,35 @@ def cleanup(one: Cleanup) -> Shape:
         "cleanedFromK8s": words[one.cleaned],
         "purgedFromDb": words[one.purged],
         "removedFromFs": words[one.removed],
+    }
+
+
+def happening(of: str, idx: int, number: int, told: Happening, names: Sequence[str]) -> Shape:
+    """One event of the cluster, about an attempt of a task of the pipeline ``of`` or about something made of it."""
+    name = names[idx] if idx < len(names) else ""
+    whole = attempt_id(TaskId(f"{of}--{name}"), number)
+    about = "" if told.name == whole else f"{told.kind} {told.name.removeprefix(whole).lstrip('-')}: "
+    again = f" ({told.count} times)" if told.count > 1 else ""
+    return {
+        "id": f"{of}.{told.uid}",
+        "eventType": told.type,
+        "reason": told.reason,
+        "source": told.source,
+        "message": f"{name}: {about}{told.message}{again}",
+        "timestamp": moment(told.at),
+    }
+
+
+def foreign_event(told: Happening) -> Shape:
+    """One event of an object that is not Odin's."""
+    again = f" ({told.count} times)" if told.count > 1 else ""
+    return {
+        "id": told.uid,
+        "eventType": told.type,
+        "reason": told.reason,
+        "source": told.source,
+        "message": told.message + again,
+        "timestamp": moment(told.at),
     }
 
 

@@ -10,7 +10,7 @@ from odin.cli.options import Parser, connected, name, positive
 from odin.cli.overwriting import Overwriting, folds, last_state
 from odin.cli.session import Session
 from odin.cli.text import LogText, clean, clean_log
-from odin.client.errors import Usage
+from odin.client.errors import NotFound, Usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ EXAMPLES = (
     ("hello-ab12cd34 --first-error", "what went wrong first"),
     ("hello-ab12cd34 -f --grep 'loss|acc'", "only the lines that match"),
     ("hello-ab12cd34--train --attempt 1", "of an earlier attempt"),
+    ("hello-ab12cd34--train --previous", "of the attempt before the newest"),
+    ("hello-ab12cd34--train --container worker-0", "of one of several pods"),
     ("hello-ab12cd34--train --raw > train.log", "the bytes as the task wrote them"),
 )
 DESCRIPTION = """\
@@ -50,7 +52,10 @@ CONFLICTS = (
     ("raw", "timestamps", "--raw prints bytes as they are; leave out --timestamps"),
     ("raw", "first_error", "--raw prints bytes as they are; leave out --first-error"),
     ("raw", "json", "--raw prints bytes as they are; leave out --json"),
+    ("previous", "follow", "--previous is of an attempt that is over; leave out --follow"),
 )
+# What objects of the cluster that are not Odin's have not.
+OF_TASKS = ("follow", "attempt", "previous", "first_error", "since", "grep", "timestamps")
 
 
 def parser(prog: str) -> Parser:
@@ -65,7 +70,10 @@ def parser(prog: str) -> Parser:
     made.add_argument("--first-error", action="store_true", help="from the first line that looks like an error")
     made.add_argument("--timestamps", action="store_true", help="with --follow: when each line arrived, in UTC")
     made.add_argument("--attempt", type=positive, metavar="N", help="(default: the newest)")
-    made.add_argument("--container", metavar="NAME", help="one container of a pod")
+    made.add_argument("--previous", action="store_true", help="of the attempt before the newest, or before --attempt")
+    made.add_argument(
+        "--container", metavar="NAME", help="in a cluster: one container, or one pod of several (worker-0)"
+    )
     made.add_argument("--namespace", metavar="NAME", help="taken for older callers; Odin knows where a task runs")
     made.add_argument("--raw", action="store_true", help="bytes as they are, also to a terminal")
     return connected(made)
@@ -75,10 +83,14 @@ def main(options: Namespace) -> int:
     whole_pipeline = "--" not in options.id
     pattern, since_at = checked(options, whole_pipeline=whole_pipeline)
     session = Session(options)
+    if options.previous:
+        options.attempt = previous(session)
     if options.first_error:
         from odin.cli.firsterror import print_first_error
 
         print_first_error(session)
+    elif "/" in options.id:
+        print_foreign(session)
     elif whole_pipeline:
         follow_pipeline(session, pattern, since_at) if options.follow else print_pipeline(session, pattern, since_at)
     elif over_before(session, since_at):
@@ -95,6 +107,10 @@ def checked(options: Namespace, *, whole_pipeline: bool) -> tuple[Pattern | None
             raise Usage(why)
     if options.timestamps and not options.follow:
         raise Usage("--timestamps is when lines arrive, which only --follow sees; a log itself holds no times")
+    if "/" in options.id and (wrong := next((name for name in OF_TASKS if getattr(options, name)), None)):
+        raise Usage(f"--{wrong.replace('_', '-')} is for tasks; of other resources ask for --lines and --container")
+    if options.previous and whole_pipeline:
+        raise Usage("each task has attempts of its own; name one with --previous")
     if options.raw and options.follow and whole_pipeline:
         raise Usage("--raw cannot mix the bytes of many tasks; follow one task, or leave out --raw")
     return pattern_of(options.grep), moment_of(options.since)
@@ -115,6 +131,27 @@ def moment_of(text: str | None) -> float | None:
     if at is None:
         raise Usage(f'"{text}" is no time; write 90s, 10m, 2h, 3d, or 2026-11-22T10:00:00Z')
     return at
+
+
+def print_foreign(session: Session) -> None:
+    """Of an object of the cluster that is not Odin's, where the server has a setting for it."""
+    options = session.options
+    part = session.client.log_part(options.id, lines=options.lines, container=options.container)
+    if options.json:
+        session.screen.json(part.raw)
+    elif options.raw:
+        write_bytes(session, part.text.encode())
+    else:
+        write(session, part.text)
+
+
+def previous(session: Session) -> int:
+    """The number of the attempt before the newest, or before the one that is named."""
+    task = session.options.id
+    named = session.options.attempt or int(session.client.task(task).raw.get("attempt") or 0)
+    if named <= 1:
+        raise NotFound(f"{task} has no previous attempt: it had {named or 'none'}")
+    return named - 1
 
 
 def ended_before(task: Json, since_at: float | None) -> bool:

@@ -46,12 +46,17 @@ class ResourceCalls(Calls):
         offset: int | None = None,
         attempt: int | None = None,
         container: str | None = None,
+        previous: bool = False,
     ) -> Log:
-        """A part of a log with its place in it: the last ``lines``, or what there is from byte ``offset`` on."""
+        """A part of a log with its place in it: the last ``lines``, or what there is from byte ``offset`` on.
+
+        ``previous`` asks for the attempt before the newest, or before ``attempt``.
+        """
         from odin.client.history import Log
         from odin.client.logs import path_of
 
         values: dict[str, Any] = {"lines": lines, "offset": offset, "attempt": attempt, "container": container}
+        values["previous"] = previous or None
         return Log(self.server.get(path_of(task_id), **values))
 
     def log_bytes(

@@ -27,6 +27,9 @@ class LocalLogs:
     def __init__(self, data: Path) -> None:
         self._data = data
 
+    def of(self, container: str | None) -> LocalLogs:  # noqa: ARG002 - a local task is one process
+        return self
+
     async def read(self, attempt: AttemptId, *, offset: int, limit: int) -> tuple[bytes, int]:
         return await asyncio.to_thread(read_file, log_path(self._data, attempt), offset, limit)
 

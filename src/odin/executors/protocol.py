@@ -10,8 +10,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from odin.model.errors import NotFound
+from odin.model.happenings import Happening
 from odin.model.ids import AttemptId, JobPath, PipelineId, Sha
 from odin.model.job import TaskSpec
+from odin.model.names import shown
 from odin.model.reports import Absent, Away, Back, Ended, Held, Placed, Reason, Report, Started
 
 __all__ = [
@@ -128,6 +131,9 @@ class Place(Protocol):
 class Logs(Protocol):
     """Reads what an attempt wrote. Called from the event loop."""
 
+    def of(self, container: str | None) -> Logs:
+        """The logs of the container of that name alone; all of it with None, and where there are none."""
+
     async def read(self, attempt: AttemptId, *, offset: int, limit: int) -> tuple[bytes, int]:
         """Up to ``limit`` bytes from ``offset`` (negative: from the end), and the size of the whole.
 
@@ -146,6 +152,45 @@ class Objects(Protocol):
 
         The ids of the tasks that had some. Raises Conflict naming what stays, Unavailable.
         """
+
+
+class Resources(Protocol):
+    """What a place tells beside tasks and their logs. Called from the event loop.
+
+    Others than Odin's own objects are called ``kind/name``; those that no setting lists are not there.
+    """
+
+    async def facts(self, attempts: Sequence[AttemptId]) -> Mapping[AttemptId, Mapping[str, Any]]:
+        """What it knows of attempts, or knew at last; those that it cannot tell of now are left out."""
+
+    async def data(self, resource: str) -> Mapping[str, Any]:
+        """Raises NotFound, Unavailable."""
+
+    async def events(self, resource: str) -> Sequence[Happening]:
+        """Oldest first. Raises NotFound, Unavailable."""
+
+    async def log(self, resource: str, *, container: str | None, lines: int | None) -> bytes:
+        """At most the last 10 MiB. Raises NotFound, NoContainer, Unavailable."""
+
+
+class NoResources:
+    """A place that has nothing more to tell."""
+
+    async def facts(self, attempts: Sequence[AttemptId]) -> Mapping[AttemptId, Mapping[str, Any]]:  # noqa: ARG002
+        return {}
+
+    async def data(self, resource: str) -> Mapping[str, Any]:
+        raise _nothing(resource)
+
+    async def events(self, resource: str) -> Sequence[Happening]:
+        raise _nothing(resource)
+
+    async def log(self, resource: str, *, container: str | None, lines: int | None) -> bytes:  # noqa: ARG002
+        raise _nothing(resource)
+
+
+def _nothing(resource: str) -> NotFound:
+    return NotFound(f"there is no resource {shown(resource)}")
 
 
 class NoObjects:

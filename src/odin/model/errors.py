@@ -8,6 +8,7 @@
     ├── NotSignedIn          no valid token, or a wrong user or password
     ├── NotAllowed           signed in, without the role
     ├── NotFound             no such thing; ``near`` has the nearest names
+    │   └── NoContainer      a task is there, and has no container or pod of that name
     ├── Conflict             exists already, or the state forbids it
     ├── TooManyRequests      asked too often; ``retry_after_s``
     ├── Unavailable          cannot now, may later; ``retry_after_s``
@@ -91,6 +92,10 @@ class NotFound(OdinError):
         self.near = tuple(near)
         hint = f"; did you mean {' or '.join(self.near)}?" if self.near else ""
         super().__init__(detail + hint)
+
+
+class NoContainer(NotFound):
+    """As NotFound; names what there is."""
 
 
 class Conflict(OdinError):

@@ -172,6 +172,7 @@ def _pending_over(world: World, pipeline: Pipeline, task: Task, now: float) -> N
         _fail(world, pipeline, task, message, now)
     elif task.attempt.state is not AttemptState.RUNNING:
         task.reason = message
+        world.record(pipeline, now, "stopping", task, message)
         _flag(world, pipeline, task, Stop.TIMEOUT)
 
 
@@ -217,6 +218,7 @@ def _placed(world: World, event: Placed, now: float) -> None:
     if attempt.state is AttemptState.PLANNED:
         attempt.state = move(attempt.state, Move.PLACE)
         world.record(pipeline, now, "placed", task, None)
+    _stop_again(world, pipeline, task, attempt)
 
 
 def _held(world: World, event: Held, now: float) -> None:
@@ -247,8 +249,12 @@ def _started(world: World, event: Started, now: float) -> None:
         if attempt.stop is None:
             task.reason = None
         world.record(pipeline, now, "started", task, None)
+    _stop_again(world, pipeline, task, attempt)
+
+
+def _stop_again(world: World, pipeline: Pipeline, task: Task, attempt: Attempt) -> None:
+    """What is told may answer a recall, and then the place may not have heard of the stop."""
     if attempt.stop is not None:
-        # This may answer a recall, and then the place may not have heard of the stop.
         world.due.stop.append((pipeline, task, attempt))
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import delete, insert, select, update
 
 from odin.model.ids import PipelineId, Sha
 from odin.store.database import Database
-from odin.store.schema import attempts, events, pipelines, rendered, tasks, tombstones
+from odin.store.schema import attempts, cluster_events, events, pipelines, rendered, tasks, tombstones
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,6 @@ class Deletions:
                 return
             buried = insert(tombstones).prefix_with("OR IGNORE", dialect="sqlite")
             connection.execute(buried.values(id=pipeline, at=time.time()))
-            for table in (events, attempts, tasks, rendered):
+            for table in (events, cluster_events, attempts, tasks, rendered):
                 connection.execute(delete(table).where(table.c.pipeline == pipeline))
             connection.execute(delete(pipelines).where(pipelines.c.id == pipeline))

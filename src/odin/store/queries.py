@@ -13,12 +13,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, func, select
 
+from odin.model.happenings import Happening
 from odin.model.ids import PipelineId, split_resource, task_id
 from odin.model.job import TaskSpec, load_task
 from odin.store import idempotency as kept
 from odin.store.database import Database
 from odin.store.idempotency import Answer, Idempotency
-from odin.store.schema import attempts, events, pipelines, rendered, tasks, tombstones
+from odin.store.schema import attempts, cluster_events, events, pipelines, rendered, tasks, tombstones
 
 Head = Row[int, str, int]
 PAGE = 100
@@ -195,6 +196,17 @@ class Queries:
             rows = connection.execute(wanted.order_by(events.c.seq).limit(limit)).all()
         return [EventRow(row.seq, row.at, row.type, row.idx, row.attempt, row.message) for row in rows]
 
+    def happenings(
+        self, pipeline: str, *, idx: int | None = None, limit: int = EVENTS_PAGE
+    ) -> list[tuple[int, int, Happening]]:
+        """The newest events of a cluster, oldest first: the task's idx, the attempt's number, and the event."""
+        wanted = select(cluster_events).where(cluster_events.c.pipeline == pipeline)
+        if idx is not None:
+            wanted = wanted.where(cluster_events.c.idx == idx)
+        with self.snapshot() as connection:
+            rows = connection.execute(wanted.order_by(cluster_events.c.at.desc()).limit(limit)).all()
+        return [(row.idx, row.attempt, _happening(row)) for row in reversed(rows)]
+
     def rendered(self, pipeline: str) -> dict[str, str]:
         """What the templates of a pipeline's job became: texts by their path in the job, 1 MiB at most."""
         wanted = select(rendered.c.path, rendered.c.content).where(rendered.c.pipeline == pipeline)
@@ -298,6 +310,11 @@ def _with_tasks(connection: Connection, ids: Sequence[str]) -> dict[str, Pipelin
     for row in connection.execute(_TASKS, given(ids)).all():
         found[row.pipeline].append(task_view(row))
     return {row.id: pipeline_view(row, tuple(found[row.id])) for row in connection.execute(_ROWS, given(ids)).all()}
+
+
+def _happening(row: Row[Any]) -> Happening:
+    of = row.uid, row.kind, row.name, None, row.at
+    return Happening(*of, row.times, row.type, row.reason, row.source, row.message)
 
 
 def pipeline_view(row: Row[Any], of: tuple[TaskView, ...]) -> PipelineView:

@@ -123,6 +123,24 @@ events = Table(
     sqlite_with_rowid=False,
 )
 
+cluster_events = Table(
+    "cluster_events",
+    metadata,
+    Column("pipeline", String(63), primary_key=True),
+    Column("idx", Integer, primary_key=True),
+    Column("uid", String(64), primary_key=True),
+    Column("attempt", Integer, nullable=False),
+    Column("kind", String(63), nullable=False),  # the object that it is about
+    Column("name", String(253), nullable=False),
+    Column("at", Float, nullable=False),  # the last time
+    Column("times", Integer, nullable=False),
+    Column("type", String(16), nullable=False),  # Normal | Warning
+    Column("reason", String(128), nullable=False),
+    Column("source", String(253), nullable=False),
+    Column("message", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 tombstones = Table(
     "tombstones",
     metadata,

@@ -66,15 +66,15 @@ EXPECTED = {
     ("GET", "/v1/pipelines/{pipeline}/files/{file:path}"): READ,
     ("POST", "/v1/pipelines/{pipeline}/cancel"): EDITOR,
     ("POST", "/v1/pipelines/{pipeline}/rerun"): EDITOR,
-    ("GET", "/v1/resources/{resource}/data"): READ,
-    ("GET", "/v1/resources/{resource}/events"): READ,
-    ("GET", "/v1/resources/{resource}/logs"): READ,
+    ("GET", "/v1/resources/{resource:path}/data"): READ,
+    ("GET", "/v1/resources/{resource:path}/events"): READ,
+    ("GET", "/v1/resources/{resource:path}/logs"): READ,
     ("GET", "/v1/ws"): OPEN,
 }
 ANONYMOUS = {
     "/v1/app", "/v1/nodes", "/v1/users/{username}", "/v1/jobs", "/v1/jobs/{job}", "/v1/jobs/{job}/files/{file:path}",
-    "/v1/pipelines", "/v1/pipelines/{pipeline}", "/v1/pipelines/{pipeline}/stream", "/v1/resources/{resource}/data", "/v1/stream",
-    "/v1/resources/{resource}/events", "/v1/resources/{resource}/logs",
+    "/v1/pipelines", "/v1/pipelines/{pipeline}", "/v1/pipelines/{pipeline}/stream", "/v1/resources/{resource:path}/data", "/v1/stream",
+    "/v1/resources/{resource:path}/events", "/v1/resources/{resource:path}/logs",
     "/v1/pipelines/{pipeline}/files", "/v1/pipelines/{pipeline}/files/{file:path}",
 }  # fmt: skip
 GIT = {

@@ -98,6 +98,9 @@ def test_following_a_task_that_never_runs_ends_with_the_pipeline(server, follow)
 class Endless:
     """Logs that always have more and never suspend: what froze whole servers."""
 
+    def of(self, _container):
+        return self
+
     async def read(self, attempt, *, offset, limit):
         return b"x" * min(limit, 1024), 1 << 40
 

@@ -63,6 +63,9 @@ def blocked(listening):
 
 
 class Endless:
+    def of(self, _container):
+        return self
+
     async def read(self, attempt, *, offset, limit):
         return b"x" * min(limit, 65536), 1 << 40
 

@@ -36,7 +36,7 @@ CALLS: dict[str, Callable[[Client], Any]] = {
     "data": lambda c: c.data(ID),
     "events": lambda c: c.events(ID),
     "log": lambda c: c.log(TASK, lines=3, attempt=2, container="c"),
-    "log_part": lambda c: c.log_part(TASK, offset=7, attempt=2, container="c"),
+    "log_part": lambda c: c.log_part(TASK, offset=7, attempt=2, container="c", previous=True),
     "log_bytes": lambda c: list(c.log_bytes(TASK, lines=3, attempt=2, container="c")),
     "follow_log": lambda c: list(c.follow_log(TASK, attempt=2, container="c")),
     "follow_lines": lambda c: list(c.follow_lines(TASK, attempt=2, container="c")),

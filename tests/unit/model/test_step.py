@@ -4,8 +4,8 @@ import pytest
 
 from builders import Sim, spec
 from odin.model.job import Retries
-from odin.model.reports import Back, Ended, Placed, Reason, Started
-from odin.model.states import Outcome, PipelineStatus, Stop
+from odin.model.reports import Back, Ended, Held, Placed, Reason, Started
+from odin.model.states import AttemptState, Outcome, PipelineStatus, Stop
 
 
 def diamond(**fields):
@@ -531,3 +531,52 @@ def test_a_place_that_came_back_smaller_fails_what_it_can_never_run():
     sim.back()
     assert sim.statuses() == {"a": "failed", "b": "skipped"}
     assert sim.task("a").reason == "it asks for 2 GPUs and this machine has 0"
+
+
+# --- places where objects wait
+
+
+@pytest.mark.parametrize("report", [Placed, lambda attempt: Started(attempt, 1000.0)])
+def test_a_stop_that_was_not_heard_is_repeated_when_its_attempt_is_heard_of(report):
+    sim = Sim()
+    sim.submit(spec("a"))
+    sim.send(Placed(sim.attempt("a")))
+    sim.halt()
+    before = len(sim.stopped)
+    sim.back()
+    sim.send(report(sim.attempt("a")))
+    assert len(sim.stopped) == before + 1
+
+
+def test_what_cannot_be_made_yet_stays_planned_and_says_why():
+    sim = Sim()
+    sim.submit(spec("a"))
+    sim.send(Held(sim.attempt("a"), "exceeded quota: few"))
+    assert (sim.task("a").attempt.state, sim.task("a").reason) == (AttemptState.PLANNED, "exceeded quota: few")
+    sim.absent("a")
+    assert len(sim.launched) == 2
+    sim.send(Placed(sim.attempt("a")), Held(sim.attempt("a"), ""))
+    assert sim.task("a").reason is None
+
+
+def test_what_was_placed_and_is_not_there_is_lost_and_says_so():
+    sim = Sim()
+    sim.submit(spec("a"))
+    sim.send(Placed(sim.attempt("a")))
+    sim.absent("a")
+    assert sim.statuses() == {"a": "failed"}
+    assert "cannot be known" in sim.task("a").reason
+
+
+def test_f20_node_loss_and_preemption_do_not_spend_the_users_retries():
+    sim = Sim()
+    sim.submit(spec("a", retries=Retries(user=1)))
+    for reason in (Reason.EVICTED, Reason.PREEMPTED, Reason.NODE_LOST):
+        sim.end("a", None, reason)
+        assert sim.statuses() == {"a": "waiting"}
+        sim.wait(1000)
+    assert sim.task("a").number == 4
+    sim.end("a", 1)
+    sim.wait(1000)
+    sim.end("a", 1)
+    assert sim.statuses() == {"a": "failed"}

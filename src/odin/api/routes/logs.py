@@ -10,14 +10,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from odin.api import logtails
+from odin.api.accounts import Session
 from odin.api.answers import answer
 from odin.api.routes.pipelines import view_of
-from odin.api.routes.resources import is_pipeline, task_of
+from odin.api.routes.resources import admit_foreign, is_foreign, is_pipeline, task_of
 from odin.api.routing import router
-from odin.api.services import Context, Ctx
+from odin.api.services import Context, Ctx, Who
 from odin.api.streams import TEXT, Stream
 from odin.executors.protocol import Logs
-from odin.model.errors import NoContainer, NotFound, Unavailable
+from odin.model.errors import InvalidInput, NoContainer, NotFound, Unavailable
 from odin.model.ids import AttemptId, TaskId, attempt_id, split_resource
 from odin.store.queries import PipelineView, Progress
 
@@ -27,11 +28,12 @@ MOST_TASKS = 500  # of a pipeline in one answer
 routes = router()
 
 
-@routes.get("/v1/resources/{resource}/logs")
+@routes.get("/v1/resources/{resource:path}/logs")
 async def logs(
     resource: str,
     request: Request,
     odin: Ctx,
+    who: Who,
     lines: Annotated[int | None, Query(ge=0, le=MOST_LINES)] = None,
     offset: Annotated[int | None, Query(ge=0, le=LARGEST_OFFSET)] = None,
     container: str | None = None,
@@ -44,6 +46,8 @@ async def logs(
     Of a pipeline only ``lines`` can be asked for. ``previous`` is the attempt before the newest, or before the one
     that is named; ``container`` a container, or a pod of several, where a task has such.
     """
+    if is_foreign(resource):
+        return await _foreign(resource, container, lines, odin, who, follow=follow)
     live = follow or "text/plain" in request.headers.get("accept", "")
     if is_pipeline(resource) and not live and offset is None and attempt is None:
         return await _of_each(await view_of(resource, odin), lines, odin)
@@ -54,6 +58,18 @@ async def logs(
         follower = odin.tails.follow(task.id, number, lines=lines, offset=offset, container=container)
         return Stream(follower.pieces(), odin, media_type=TEXT)
     return await _once(chosen, log_name(task, number), lines, offset)
+
+
+async def _foreign(
+    resource: str, container: str | None, lines: int | None, odin: Context, who: Session | None, *, follow: bool
+) -> Response:
+    """Of an object that is not Odin's: its pods' last lines, as they are now."""
+    await admit_foreign(resource, odin, who.user if who else None)
+    told = await odin.services.resources.log(resource, container=container, lines=lines)
+    if follow:
+        raise InvalidInput("the logs of tasks can be followed; of other resources ask for lines")
+    said = await run_sync(lambda: told.decode(errors="replace"))
+    return await run_sync(answer, {"logs": said, "offset": 0, "size": len(told)})
 
 
 async def logged(

@@ -64,13 +64,13 @@ async def show(ask: Ask) -> Replies:
 
 async def data(ask: Ask) -> Replies:
     fields = Fields.read(ask.request, '{"resource": "<pipeline or task>"}')
-    yield Reply(OK, await data_of(fields.text("resource"), ask.odin))
+    yield Reply(OK, await data_of(fields.text("resource"), ask.odin, ask.user))
 
 
 async def events(ask: Ask) -> Replies:
     fields = Fields.read(ask.request, '{"resource": "<pipeline or task>"}')
-    fields.optional("namespace")
-    found = await events_of(fields.text("resource"), ask.odin)
+    fields.optional("namespace")  # of another nothing is told, whatever is asked
+    found = await events_of(fields.text("resource"), ask.odin, ask.user)
     yield Reply(OK, [shapes.event(one) for one in found])
 
 

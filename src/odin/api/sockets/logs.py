@@ -14,6 +14,7 @@ from odin.api import logtails
 from odin.api.answers import ENCODER
 from odin.api.logtails import Part
 from odin.api.routes.logs import LARGEST_OFFSET, MOST_LINES, check, log_name, logged, part_of
+from odin.api.routes.resources import admit_foreign, is_foreign
 from odin.api.sockets.ask import Ask, Replies
 from odin.api.sockets.messages import END, OK, Fields, Reply
 from odin.api.tails import Follower
@@ -32,8 +33,12 @@ async def logs(ask: Ask) -> Replies:
     container = fields.optional("container")
     lines, offset = fields.number("lines", 0, MOST_LINES), fields.number("offset", 0, LARGEST_OFFSET)
     follow, attempt = fields.flag("follow"), fields.number("attempt", 1, 10_000)
+    if is_foreign(resource := fields.text("resource")):
+        yield Reply(OK, await _foreign(ask, resource, container, lines))
+        yield Reply(END, resource)
+        return
     previous = fields.flag("previous")
-    task, number = await logged(fields.text("resource"), attempt, ask.odin, previous=previous)
+    task, number = await logged(resource, attempt, ask.odin, previous=previous)
     chosen = ask.odin.services.logs.of(container)
     if follow:
         await check(chosen, task, number, container)
@@ -45,6 +50,14 @@ async def logs(ask: Ask) -> Replies:
         async for reply in told:
             yield reply
     yield Reply(END, log_name(task, number) if number else task.id)
+
+
+async def _foreign(ask: Ask, resource: str, container: str | None, lines: int | None) -> str:
+    """Of an object that is not Odin's; it cannot be followed."""
+    await admit_foreign(resource, ask.odin, ask.user)
+    told = await ask.odin.services.resources.log(resource, container=container, lines=lines)
+    part = Part(told, 0, len(told))
+    return (await run_sync(_fitting, part, None, False))[0]
 
 
 async def _followed(ask: Ask, follower: Follower) -> Replies:

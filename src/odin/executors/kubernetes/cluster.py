@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.core.exceptions import ConfigError
 
 from odin.executors.kubernetes.kind import Api, Object
+from odin.executors.kubernetes.pacing import Limiter
 from odin.executors.kubernetes.replies import Expired, Unreachable, fault
 from odin.model.errors import Unavailable
 
@@ -57,15 +57,16 @@ class Cluster:
 
     # Objects
 
-    async def get(self, api: Api, name: str) -> Object:
-        """A quorum read; raises Missing, Forbidden, Unreachable."""
-        found: Object = await self._call("GET", self._path(api, name), {})
+    async def get(self, api: Api, name: str, *, everywhere: bool = False) -> Object:
+        """A quorum read; raises Missing, Forbidden, Unreachable. ``everywhere``: it is of no namespace."""
+        path = f"{api.path}/{api.plural}/{name}" if everywhere else self._path(api, name)
+        found: Object = await self._call("GET", path, {})
         return found
 
     async def listed(
         self, api: Api, *, selector: str = "", fields: str = "", everywhere: bool = False
     ) -> tuple[list[Object], str]:
-        """Every object in a quorum read, and the version to watch from; begins anew if it takes too long."""
+        """Every object in a quorum read, and the version to watch from; in one piece if pages take too long."""
         path = f"{api.path}/{api.plural}" if everywhere else self._path(api)
         params = {"limit": str(PAGE), "labelSelector": selector, "fieldSelector": fields}
         found: list[Object] = []
@@ -74,9 +75,14 @@ class Cluster:
             try:
                 page = await self._call("GET", path, params | {"continue": more})
             except Expired:
+                if not more:
+                    raise
                 found, more = [], ""
+                del params["limit"]
                 continue
-            found += page.get("items") or ()
+            # Items of a list do not say what they are.
+            typed = {"apiVersion": api.api_version, "kind": api.kind}
+            found += [typed | each for each in page.get("items") or ()]
             more = page["metadata"].get("continue", "")
             if not more:
                 return found, str(page["metadata"]["resourceVersion"])
@@ -94,7 +100,8 @@ class Cluster:
 
     async def delete(self, api: Api, name: str, *, uid: str | None = None, grace_s: float | None = None) -> None:
         """Ask for removal; it is over when the object is gone. Raises Missing, Changed (another uid)."""
-        body: Object = {"propagationPolicy": "Background"}
+        # In the background the pods of an object run on until its last finalizer, Odin's own, is gone.
+        body: Object = {"propagationPolicy": "Foreground" if api.group else "Background"}
         if grace_s is not None:
             body["gracePeriodSeconds"] = max(0, round(grace_s))
         if uid is not None:
@@ -103,8 +110,13 @@ class Cluster:
 
     # Streams
 
-    async def watch(self, api: Api, version: str, *, selector: str = "") -> AsyncGenerator[tuple[str, Object]]:
-        """What happens after ``version``, until the API server closes the watch; raises Expired, Unreachable."""
+    async def watch(
+        self, api: Api, version: str, *, selector: str = "", begun: Callable[[], None] = lambda: None
+    ) -> AsyncGenerator[tuple[str, Object]]:
+        """What happens after ``version``, until the API server closes the watch; ``begun`` is called once it stands.
+
+        Raises Expired, Unreachable.
+        """
         params = {
             "watch": "true",
             "allowWatchBookmarks": "true",
@@ -113,18 +125,23 @@ class Cluster:
             "timeoutSeconds": str(random.randint(WATCH_S // 2, WATCH_S)),  # noqa: S311 - spreads the load
         }
         async with self._stream(self._path(api), params, SILENCE_S) as answer:
+            begun()
             async for line in _lines(answer):
-                event = _decode(line)
+                event = _event(line)
                 if event["type"] == "ERROR":
                     status = event["object"]
                     raise fault(status.get("code", 500), status.get("reason", ""), status.get("message", ""))
                 yield event["type"], event["object"]
 
     async def log(
-        self, pod: str, container: str, *, follow: bool = False, previous: bool = False
+        self, pod: str, container: str, *, follow: bool = False, previous: bool = False, lines: int | None = None
     ) -> AsyncGenerator[bytes]:
-        """A container's log as it is, in pieces; with ``follow`` until the container ends. Raises Missing, Refused."""
+        """A container's log as it is, or its last lines, in pieces; with ``follow`` until the container ends.
+
+        Raises Missing, Refused.
+        """
         params = {"container": container, "follow": str(follow).lower(), "previous": str(previous).lower()}
+        params |= {} if lines is None else {"tailLines": str(lines)}
         path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}/log"
         async with self._stream(path, params, None if follow else CALL_S) as answer:
             try:
@@ -140,11 +157,11 @@ class Cluster:
         told = await self._call("GET", "/version", {})
         return int(told["major"]), int("".join(filter(str.isdecimal, told["minor"])))
 
-    async def served(self) -> set[tuple[str, str, str]]:
-        """Group, version and plural of every resource that is served, of the groups that Odin may use."""
-        groups = (await self._call("GET", "/apis", {}))["groups"]
+    async def served(self, groups: Collection[str]) -> set[tuple[str, str, str]]:
+        """Group, version and plural of every resource that is served, of these groups: others may be out of order."""
+        told = (await self._call("GET", "/apis", {}))["groups"]
         found = {("", "v1", name) for name in CORE}
-        for group in groups:
+        for group in (each for each in told if each["name"] in groups):
             for version in group["versions"]:
                 answer = await self._call("GET", f"/apis/{version['groupVersion']}", {})
                 for resource in answer.get("resources", ()):
@@ -184,7 +201,10 @@ class Cluster:
             except (httpx2.HTTPError, ConfigError) as error:
                 raise Unreachable(_said(error)) from error
         if answer.is_success:
-            return _read(answer.content)
+            told = _read(answer.content)
+            if isinstance(told, dict):
+                return told
+            raise Unreachable("what answered is not an API server")
         raise self._fault(answer, answer.content)
 
     @asynccontextmanager
@@ -216,25 +236,6 @@ class Cluster:
         if isinstance(found, Unreachable):
             self._limiter.pause(found.retry_after_s)
         return found
-
-
-class Limiter:
-    """A token bucket, first come first served; ``pause`` keeps everybody waiting for a while."""
-
-    def __init__(self, per_s: float, burst: float) -> None:
-        self._per_s = per_s
-        self._burst = burst
-        self._free_at = 0.0  # when the next token is there, if the bucket is empty
-
-    async def turn(self) -> None:
-        now = time.monotonic()
-        self._free_at = max(self._free_at, now - self._burst / self._per_s) + 1 / self._per_s
-        if self._free_at > now:
-            await asyncio.sleep(self._free_at - now)
-
-    def pause(self, seconds: float) -> None:
-        if seconds > 0:
-            self._free_at = max(self._free_at, time.monotonic() + seconds)
 
 
 def configuration(kubeconfig: Path | None, context: str | None) -> SingleConfig:
@@ -277,8 +278,15 @@ async def _lines(answer: httpx2.Response) -> AsyncGenerator[bytes]:
     async with aclosing(answer.aiter_bytes()) as pieces:
         async for piece in pieces:
             *lines, part = (part + piece).split(b"\n")
-            for line in lines:
+            for line in filter(None, lines):
                 yield line
+
+
+def _event(line: bytes) -> Any:
+    try:
+        return _decode(line)
+    except msgspec.DecodeError as error:
+        raise Unreachable(f"the watch told what is no event: {error}") from error
 
 
 def _read(content: bytes) -> Any:

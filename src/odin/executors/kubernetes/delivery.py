@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any, Final
 
@@ -52,6 +52,13 @@ def check(sizes: Mapping[str, int], limit: int = DELIVERED_BYTES) -> None:
         )
 
 
+def check_ids(ids: Iterable[str], pipeline: str = "") -> None:
+    """Raises TooLarge where the file of these task ids, each after ``pipeline``, cannot be delivered."""
+    size = sum(len(pipeline) + len(each) + 1 for each in ids)
+    if size > MOST_IDS_BYTES:
+        raise TooLarge(f"the ids of all tasks have {size} bytes, and pods are given up to {MOST_IDS_BYTES}; {REMEDY}")
+
+
 def config_maps(
     pipeline: PipelineId,
     files: Files,
@@ -65,9 +72,8 @@ def config_maps(
     ``task_ids`` is the text of the file of task ids, which does not count.
     """
     check({path: len(content) for path, (content, _) in files.items()}, limit)
+    check_ids(task_ids.splitlines())
     ids = task_ids.encode()
-    if len(ids) > MOST_IDS_BYTES:
-        raise TooLarge(f"the ids of all tasks have {len(ids)} bytes, more than pods are given; {REMEDY}")
     whole = {**files, **({TASK_IDS: (ids, False)} if ids else {})}
     parts = [list(part) for _, part in groupby(_numbered(whole), key=lambda entry: entry[0])]
     objects = []

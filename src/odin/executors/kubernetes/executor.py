@@ -15,21 +15,25 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from odin.executors.kubernetes import removal
+from odin.executors.kubernetes import kueue, removal
 from odin.executors.kubernetes.cluster import Cluster
 from odin.executors.kubernetes.driver import Driver
+from odin.executors.kubernetes.happenings import Happenings, Keep
+from odin.executors.kubernetes.insight import Insight
 from odin.executors.kubernetes.keeper import Keeper
 from odin.executors.kubernetes.kind import Api, Object
-from odin.executors.kubernetes.kinds.table import Served
+from odin.executors.kubernetes.kinds.table import ROWS, Served
 from odin.executors.kubernetes.logcopies import LogCopies
 from odin.executors.kubernetes.manifests import Manifests
 from odin.executors.kubernetes.replies import ApiFault, Unreachable
-from odin.executors.protocol import Away, Capacity, Report, TaskLaunch
-from odin.model.errors import NotFound, Unavailable
+from odin.executors.protocol import Away, Back, Capacity, Report, TaskLaunch
+from odin.model.errors import Unavailable
 from odin.model.ids import AttemptId, PipelineId
 
 RETRY_S = 1.0
+DISCOVERY_S = 180.0  # an operator that is installed meanwhile needs no restart
 PATIENCE_S = 10.0
+GROUPS = frozenset(api.group for api in (*kueue.APIS, *(api for row in ROWS for api in (*row.apis, *row.needs))))
 log = logging.getLogger("odin.kubernetes")
 T = TypeVar("T")
 
@@ -47,11 +51,13 @@ class KubernetesExecutor:
         *,
         data: Path,
         outputs_path: Callable[[str], Path],
+        keep: Keep,
     ) -> None:
         self._connect = connect
         self._manifests = manifests
         self._data = data
         self._outputs_path = outputs_path
+        self._keep = keep
         self._reports: deque[Report] = deque()
         self._poke, self._poked = socket.socketpair()
         self._loop = asyncio.new_event_loop()
@@ -59,7 +65,8 @@ class KubernetesExecutor:
         self._stopping = asyncio.Event()
         self._ready = threading.Event()
         self._driver: Driver | None = None
-        self._copies: LogCopies | None = None
+        self._insight: Insight | None = None
+        self._listed = asyncio.Event()  # what there is in the cluster
         self._cluster: Cluster | None = None
 
     # The place
@@ -113,16 +120,33 @@ class KubernetesExecutor:
 
     # For the api
 
-    async def log_is_there(self, attempt: AttemptId) -> None:
-        """Returns once what the attempt has written so far is (being) copied; whole if it is over.
+    async def consult(self, question: Callable[[Insight], Coroutine[Any, Any, T]]) -> T:
+        """An answer about attempts, in any event loop; waits a while for the cluster to tell what there is.
 
-        Called from any event loop. Raises NotFound if there is nothing, Unavailable.
+        Raises what the question raises, Unavailable.
         """
-        await self.ask(self._log_is_there(attempt))
+        return await self.ask(self._consult(question))
+
+    async def log(self, attempt: AttemptId, container: str | None) -> Path:
+        """As ``Insight.log``."""
+        return await self.consult(lambda insight: insight.log(attempt, container))
+
+    async def on_cluster(self, question: Callable[[Cluster], Coroutine[Any, Any, T]]) -> T:
+        """What the cluster itself answers. Raises ApiFault."""
+
+        async def asked() -> T:
+            return await question(self._connected())
+
+        return await self.ask(asked())
 
     async def ask(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of some work in the driver's event loop."""
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+        """The result of some work in the driver's event loop. Raises Unavailable once that has ended."""
+        try:
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        except RuntimeError as error:
+            work.close()
+            raise Unavailable("the server is stopping") from error
+        return await asyncio.wrap_future(future)
 
     async def list(
         self, api: Api, *, selector: str = "", fields: str = "", everywhere: bool = False
@@ -152,18 +176,13 @@ class KubernetesExecutor:
             raise Unreachable("the cluster is not connected yet")
         return self._cluster
 
-    async def _log_is_there(self, attempt: AttemptId) -> None:
-        body = self._driver.bodies.get(attempt) if self._driver is not None else None
-        if body is None or self._copies is None or not body.uid:
-            raise NotFound(f"{attempt} has no log")
-        if not body.is_over:
-            self._copies.follow(body)
-            return
-        try:
+    async def _consult(self, question: Callable[[Insight], Coroutine[Any, Any, T]]) -> T:
+        with suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE_S):
-                await self._copies.finish(body)
-        except (TimeoutError, ApiFault) as error:
-            raise Unavailable(f"the log of {attempt} cannot be read now: {error}") from error
+                await self._listed.wait()
+        if self._insight is None or not self._listed.is_set():
+            raise Unavailable("the cluster has not been reached yet")
+        return await question(self._insight)
 
     # The thread
 
@@ -176,6 +195,8 @@ class KubernetesExecutor:
             verb(self._driver)
 
     def _tell(self, report: Report) -> None:
+        if isinstance(report, Back):
+            self._listed.set()
         self._reports.append(report)
         with suppress(BlockingIOError):
             self._poke.send(b"1")
@@ -189,36 +210,69 @@ class KubernetesExecutor:
 
     async def _live(self) -> None:
         self._ready.set()
+        living = asyncio.create_task(self._work())
+        living.add_done_callback(_heard)
+        await self._stopping.wait()
+        living.cancel()
+        await asyncio.gather(living, return_exceptions=True)
+        # What others asked for gets an end too.
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    async def _work(self) -> None:
+        """Never returns but by being cancelled."""
         cluster = await self._reach()
-        if cluster is None:
-            return
         copies = LogCopies(cluster, self._data)
         keeper = Keeper(cluster, copies, self._outputs_path)
         driver = Driver(cluster, self._manifests, keeper, self._tell)
-        keeping = asyncio.create_task(keeper.run())
-        self._cluster, self._copies, self._driver = cluster, copies, driver
-        driver.begin(self._manifests.apis)
-        await self._stopping.wait()
-        keeping.cancel()
-        copies.close()
-        await driver.end()
-        await cluster.close()
+        self._cluster, self._driver = cluster, driver
+        self._insight = Insight(driver.bodies, copies, self._data)
+        copying = asyncio.create_task(copies.watch(driver.bodies))
+        listening = asyncio.create_task(Happenings(cluster, driver.bodies, self._keep).run())
+        try:
+            while True:
+                driver.follow(self._manifests.apis)
+                for api in self._manifests.queues:
+                    driver.follow_queues(api)
+                await asyncio.sleep(DISCOVERY_S)
+                await self._discover(cluster)
+        finally:
+            copying.cancel()
+            listening.cancel()
+            await copies.close()
+            await keeper.end()
+            await driver.end()
+            await cluster.close()
 
-    async def _reach(self) -> Cluster | None:
-        """The cluster, once it has told what it serves; None if the server stops before."""
+    async def _reach(self) -> Cluster:
+        """The cluster, once it has told what it serves."""
         told = ""
-        while not self._stopping.is_set():
+        while True:
             cluster = self._connect()
-            try:
-                self._manifests.serve(Served(frozenset(await cluster.served()), await cluster.version()))
-            except ApiFault as fault:
-                await cluster.close()
-                if str(fault) != told:
-                    told = str(fault)
-                    self._tell(Away(f"the cluster at {cluster.server} cannot be reached: {fault}"))
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(RETRY_S):
-                        await self._stopping.wait()
-            else:
+            fault = await self._discover(cluster)
+            if fault is None:
                 return cluster
+            await cluster.close()
+            if fault != told:
+                told = fault
+                self._tell(Away(f"the cluster at {cluster.server} cannot be reached: {fault}"))
+            await asyncio.sleep(RETRY_S)
+
+    async def _discover(self, cluster: Cluster) -> str | None:
+        """Read what the cluster serves now; why not, if that fails. What is known stays then."""
+        try:
+            resources = await cluster.served(GROUPS)
+            self._manifests.serve(Served(frozenset(resources), await cluster.version()))
+        except ApiFault as fault:
+            return str(fault)
+        except Exception as error:  # border: chore
+            log.exception("what the cluster serves cannot be read")
+            return f"it answers what no API server does ({type(error).__name__})"
         return None
+
+
+def _heard(living: asyncio.Task[None]) -> None:
+    if not living.cancelled() and (error := living.exception()) is not None:
+        log.critical("the cluster is not looked after any more; restart the server", exc_info=error)

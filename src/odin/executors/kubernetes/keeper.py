@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from odin.executors.kubernetes import labels as marks
-from odin.executors.kubernetes.body import Body
+from odin.executors.kubernetes.body import Body, name, uid
 from odin.executors.kubernetes.cluster import Cluster
-from odin.executors.kubernetes.kind import Object
+from odin.executors.kubernetes.kind import Api, Object
+from odin.executors.kubernetes.kinds.pod import API as PODS
 from odin.executors.kubernetes.logcopies import LogCopies
 from odin.executors.kubernetes.podstatus import outputs
 from odin.executors.kubernetes.replies import ApiFault, Changed, Missing, Refused
+from odin.model.reports import Reason
 
-AT_ONCE = 8
+AT_ONCE = 8  # of the calls in flight, so that launches are not kept waiting
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 LOG_PATIENCE_S = 600.0  # for a node that does not answer
@@ -28,46 +32,47 @@ log = logging.getLogger("odin.kubernetes")
 
 
 class Keeper:
-    """Works off the attempts given to ``keep``, a few at once. ``outputs_path`` is where an attempt's outputs go."""
+    """Works off the attempts given to ``keep``. ``outputs_path`` is where an attempt's outputs go."""
 
     def __init__(self, cluster: Cluster, copies: LogCopies, outputs_path: Callable[[str], Path]) -> None:
         self.kept: Callable[[Body], None] = lambda _: None  # told of each that nothing is owed to any more
         self._cluster = cluster
         self._copies = copies
         self._outputs_path = outputs_path
-        self._waiting: asyncio.Queue[Body] = asyncio.Queue()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._slots = asyncio.Semaphore(AT_ONCE)
 
     def keep(self, body: Body) -> None:
-        self._waiting.put_nowait(body)
+        """Do what is owed to an attempt that is over, however often that takes."""
+        task = asyncio.get_running_loop().create_task(self._keep(body))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    async def run(self) -> None:
-        """Never returns but by being cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for _ in range(AT_ONCE):
-                group.create_task(self._work())
-
-    async def _work(self) -> None:
-        while True:
-            body = await self._waiting.get()
-            try:
-                await self._keep(body)
-            except Exception:  # border: chore
-                log.exception("what %s leaves behind could not be kept", body.attempt)
+    async def end(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _keep(self, body: Body) -> None:
-        pause_s = FIRST_PAUSE_S
-        waited_s = 0.0
-        while not body.is_kept and body.uid:
+        # Nobody waits for the log of a node that is lost.
+        patience_s = 0.0 if body.over is not None and body.over.reason is Reason.NODE_LOST else LOG_PATIENCE_S
+        pause_s, until = FIRST_PAUSE_S, time.monotonic() + patience_s
+        while not body.is_kept:
             try:
-                if not body.is_void and waited_s < LOG_PATIENCE_S:
-                    await self._copies.finish(body)
-                    self._keep_outputs(body)
-                await self._let_go(body)
+                async with self._slots:
+                    await self._keep_once(body, until)
+                continue
             except ApiFault as fault:
                 log.debug("keeping %s: %s", body.attempt, fault)
-                await asyncio.sleep(pause_s)
-                waited_s += pause_s
-                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            except Exception:  # border: chore
+                log.exception("what %s leaves behind could not be kept", body.attempt)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    async def _keep_once(self, body: Body, until: float) -> None:
+        await self._copies.finish(body, patient=time.monotonic() < until)
+        self._keep_outputs(body)
+        await self._let_go(body)
 
     def _keep_outputs(self, body: Body) -> None:
         """What the task said in ``$ODIN_OUTPUTS``, where the tasks of one machine leave it."""
@@ -79,17 +84,31 @@ class Keeper:
             path.write_text(told)
 
     async def _let_go(self, body: Body) -> None:
+        """The pods first, since the object is what shows that something is owed."""
+        for pod in [each for each in body.pods.values() if name(each) != body.attempt]:
+            with suppress(Missing, Changed, Refused):
+                await self._cluster.patch(
+                    PODS, name(pod), {"metadata": {"uid": uid(pod), "labels": {marks.KEPT: "true"}}}
+                )
         assert body.api is not None
         try:
             await self._cluster.patch(body.api, body.attempt, released(body.object))
         except Missing:
             pass
         except Changed:
-            body.object = await self._cluster.get(body.api, body.attempt)
-            return
+            if await self._is_there(body, body.api):
+                return
         except Refused as fault:
             log.warning("%s cannot be let go of: %s", body.attempt, fault)
         self.kept(body)
+
+    async def _is_there(self, body: Body, api: Api) -> bool:
+        """Whether its object is there in a newer state, and not another of its name."""
+        try:
+            there = await self._cluster.get(api, body.attempt)
+        except Missing:
+            return False
+        return body.take(there, restored=True)
 
 
 def released(seen: Object) -> Object:

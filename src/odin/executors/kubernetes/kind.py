@@ -56,9 +56,8 @@ class Kind:
     ``main`` tells of one of its pods whether that pod's log and exit code are the task's own (the master, the
     launcher, rank 0), and ``container`` is the one of that pod that counts. ``longest`` is the most characters the
     object's name may have. ``lacks`` names, in words, what of the task this kind cannot do; None if nothing.
-    ``suspend`` is where its objects say that they must not run; empty for pods. ``judged`` is true where a
-    controller ends the whole when a pod of it fails, otherwise Odin does. ``since`` is the first version of the API
-    server (major, minor) that has what ``build`` relies on. ``remedy`` says what brings it to a cluster.
+    ``suspend`` is where its objects say that they must not run; empty for pods. ``since`` is the first version of the
+    API server (major, minor) that has what ``build`` relies on. ``remedy`` says what brings it to a cluster.
     """
 
     name: str
@@ -70,7 +69,6 @@ class Kind:
     lacks: Callable[[TaskSpec], str | None]
     container: str = "task"
     suspend: tuple[str, ...] = ("spec", "suspend")
-    judged: bool = True
     needs: tuple[Api, ...] = ()
     since: tuple[int, int] = (1, 20)
     remedy: str = ""

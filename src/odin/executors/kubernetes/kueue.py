@@ -12,7 +12,6 @@ from odin.executors.kubernetes.kind import Api, Object
 from odin.model.job import TaskSpec
 
 QUEUE = "kueue.x-k8s.io/queue-name"
-PRIORITY = "kueue.x-k8s.io/priority-class"
 JOB_UID = "kueue.x-k8s.io/job-uid"  # of the Workload: whose it is
 APIS = (
     Api("kueue.x-k8s.io", "v1beta2", "Workload", "workloads"),
@@ -32,16 +31,15 @@ LOST_BY: Mapping[str, str] = {
 }
 
 
-def is_ranked(spec: TaskSpec) -> bool:
-    """With a queue, ``priority_class`` names a class of Kueue's, otherwise one of Kubernetes'."""
-    return bool(spec.cluster.get("queue") and spec.cluster.get("priority_class"))
-
-
 def labels(spec: TaskSpec) -> dict[str, str]:
-    """Of the top object, never of the pod template."""
+    """Of the top object, never of the pod template. Kueue takes the priority from the pods' own class."""
     queue = spec.cluster.get("queue")
-    ranked = {PRIORITY: spec.cluster["priority_class"]} if is_ranked(spec) else {}
-    return {QUEUE: queue, **ranked} if queue else {}
+    return {QUEUE: queue} if queue else {}
+
+
+def owner(workload: Object) -> str:
+    """The uid of the object that it was made for."""
+    return str(part(workload, "metadata", "labels").get(JOB_UID) or "")
 
 
 def read(workload: Object) -> str:

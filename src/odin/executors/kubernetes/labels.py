@@ -22,6 +22,7 @@ KEPT = "odin/kept"  # its end is recorded and its log kept: no longer watched
 VOID = "odin/void"  # it fills a name so that nothing can start under it
 FENCE = "odin/fence"  # annotation: the number of the pipeline's owner that made it
 IMAGE_TIMEOUT = "odin/image-timeout"  # annotation: seconds
+LOST_AFTER = "odin/lost-after"  # annotation: seconds
 FINALIZER = "odin/attempt"
 
 LONGEST = 63

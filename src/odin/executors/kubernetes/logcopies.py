@@ -1,34 +1,34 @@
 """Copies of pods' logs on the server's disk, where they stay readable after the pods are gone.
 
-A copy grows in ``<attempt>.log.part`` and becomes ``<attempt>.log`` when it is whole. A pod's log has no offsets, so
-each reading begins at its start and what is held already is compared and skipped; where a node has rotated the log
-away, the reading is joined where it overlaps, else the gap is marked. Source: reliability.md, F-38.
+A copy of an attempt's own log is made while it runs, if it runs for long or somebody reads it, and completed when it
+is over, before its object is let go. The logs of other containers (sidecars) are kept beside it under their names.
+Whatever could not be copied is marked in the copy. Source: reliability.md, F-38.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import mmap
-import os
-from collections.abc import AsyncIterator
-from contextlib import aclosing
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from odin.executors.kubernetes.body import Body
 from odin.executors.kubernetes.cluster import Cluster
-from odin.executors.kubernetes.replies import ApiFault, Missing, Refused
+from odin.executors.kubernetes.copyfile import part_path
+from odin.executors.kubernetes.facts import facts, keep, pods_of
+from odin.executors.kubernetes.logcopy import Copy, Streams, heard
+from odin.executors.kubernetes.sights import Runs
+from odin.executors.kubernetes.strands import Strand, is_alone, strands
 from odin.executors.logs import log_path
 from odin.model.ids import AttemptId
 
-GAP = b"\n[odin: the node has dropped a part of this log]\n"
-JOINT = 4096  # as much of the end must be found again
-RETRY_S = 1.0
+AUTOMATIC = 200  # copies that begin by themselves, at most
+MOST_STREAMS = 500  # of all copies together; what is above is looked at now and then
+LONG_S = 20.0  # an attempt that runs for longer is copied meanwhile
+LOOK_S = 2.0
+OWN = ""  # the attempt's own log among its copies
 log = logging.getLogger("odin.kubernetes")
-
-
-class Rotated(Exception):
-    """The log does not begin with what was read of it before."""
 
 
 class LogCopies:
@@ -37,114 +37,115 @@ class LogCopies:
     def __init__(self, cluster: Cluster, data: Path) -> None:
         self._cluster = cluster
         self._data = data
-        self._following: dict[AttemptId, asyncio.Task[None]] = {}
-        self._turns: dict[AttemptId, asyncio.Lock] = {}
+        self._copies: dict[tuple[AttemptId, str], Copy] = {}
+        self._followed: dict[tuple[AttemptId, str], Body] = {}
+        self._finishing: dict[AttemptId, asyncio.Task[None]] = {}
+        self._streams = Streams(MOST_STREAMS)
 
-    def follow(self, body: Body) -> None:
-        """Copy what the pod writes from now on, until it ends; may be repeated."""
-        if body.attempt not in self._following and body.main_pod() is not None:
-            task = asyncio.get_running_loop().create_task(self._follow(body))
-            self._following[body.attempt] = task
-            task.add_done_callback(lambda _: self._following.pop(body.attempt, None))
+    def follow(self, body: Body, name: str = OWN) -> Copy:
+        """Copy what is written from now on, until the attempt is over; may be repeated."""
+        copy = self._copy(body, name)
+        copy.follow()
+        self._followed[body.attempt, name] = body
+        return copy
 
-    async def finish(self, body: Body) -> None:
-        """Have the whole log of an attempt that is over, on disk for good; nothing if it never wrote any.
+    async def finish(self, body: Body, *, patient: bool = True) -> None:
+        """Have all logs of an attempt that is over on disk for good, and what is known of it; may be repeated.
 
-        Raises Unreachable while the node or the API server does not answer.
+        Raises Unreachable while the node or the API server does not answer; who is not ``patient`` any more gets
+        what there is, with a remark.
         """
-        path = log_path(self._data, body.attempt)
-        async with self._turns.setdefault(body.attempt, asyncio.Lock()):
-            if not path.exists() and (pod := body.main_pod()) is not None:
-                try:
-                    await self._read(body, pod["metadata"]["name"], follow=False)
-                except (Missing, Refused) as fault:  # it never started, or its node has forgotten it
-                    log.debug("no log of %s: %s", body.attempt, fault)
-                part = part_path(path)
-                if part.exists():
-                    await asyncio.to_thread(_settle, part, path)
-        self._turns.pop(body.attempt, None)
+        await asyncio.shield(self._begin_to_finish(body, patient=patient))  # others may wait for the same
 
-    def close(self) -> None:
-        for task in self._following.values():
+    def _begin_to_finish(self, body: Body, *, patient: bool) -> asyncio.Task[None]:
+        task = self._finishing.get(body.attempt)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._finish(body, patient=patient))
+            self._finishing[body.attempt] = task
+            task.add_done_callback(heard)
+            task.add_done_callback(lambda _: self._finishing.pop(body.attempt, None))
+        return task
+
+    async def _finish(self, body: Body, *, patient: bool) -> None:
+        others = {strand.name for strand in _strands(body) if not strand.is_main}
+        for name in (*sorted(others), OWN):  # once the own log is whole, all is
+            await self._copy(body, name).finish(patient=patient)
+            if name != OWN:
+                await self._drop(body.attempt, name)
+        await asyncio.to_thread(keep, self._data, body.attempt, facts(body))
+        await self._drop(body.attempt, OWN)
+
+    async def _drop(self, attempt: AttemptId, name: str) -> None:
+        self._followed.pop((attempt, name), None)
+        if (copy := self._copies.pop((attempt, name), None)) is not None:
+            await copy.close()
+
+    async def watch(self, bodies: Mapping[AttemptId, Body]) -> None:
+        """Begin copies of what runs for long, drop those that nobody needs. Never returns but by being cancelled."""
+        while True:
+            await self._tidy()
+            room = AUTOMATIC - len(self._copies)
+            for body in _long_running(list(bodies.values())):
+                if room > 0 and (body.attempt, OWN) not in self._copies:
+                    self.follow(body)
+                    room -= 1
+            await asyncio.sleep(LOOK_S)
+
+    async def close(self) -> None:
+        """Stop, and leave every copy as it is: it can be gone on with."""
+        for task in list(self._finishing.values()):
             task.cancel()
+            await asyncio.wait([task])
+        for copy in list(self._copies.values()):
+            await copy.close()
+        self._copies.clear()
+        self._followed.clear()
 
-    async def _follow(self, body: Body) -> None:
-        pod = body.main_pod()
-        while pod is not None and not body.is_over:
-            try:
-                async with self._turns.setdefault(body.attempt, asyncio.Lock()):
-                    await self._read(body, pod["metadata"]["name"], follow=True)
-            except ApiFault as fault:
-                log.debug("following the log of %s: %s", body.attempt, fault)
-            await asyncio.sleep(RETRY_S)
-            pod = body.main_pod()
+    async def _tidy(self) -> None:
+        """Drop what is not followed any more. Nobody will ask for the end of one whose object was removed by force."""
+        for key in [key for key, copy in self._copies.items() if copy.is_idle and key[0] not in self._finishing]:
+            body = self._followed.get(key)
+            growing = part_path(copy_path(self._data, *key)).exists()  # not so once a cleanup took the logs
+            if body is not None and body.is_kept and key[1] == OWN and growing:
+                self._begin_to_finish(body, patient=False)
+            else:
+                await self._drop(*key)
 
-    async def _read(self, body: Body, pod: str, *, follow: bool) -> None:
-        attempt, container = body.attempt, body.kind.container if body.kind is not None else "task"
-        part = part_path(log_path(self._data, attempt))
-        part.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            await _extend(part, self._cluster.log(pod, container, follow=follow))
-        except Rotated:
-            fresh = part.with_suffix(".new")
-            fresh.unlink(missing_ok=True)
-            await _extend(fresh, self._cluster.log(pod, container))
-            await asyncio.to_thread(_join, part, fresh)
-
-
-def part_path(path: Path) -> Path:
-    """Where a copy is while it grows."""
-    return path.with_name(path.name + ".part")
-
-
-async def _extend(part: Path, pieces: AsyncIterator[bytes]) -> None:
-    """Append what the file does not have. Raises Rotated if the pieces do not begin with what it has."""
-    with part.open("a+b", buffering=0) as file:
-        held = file.seek(0, os.SEEK_END)
-        at = 0
-        async with aclosing(pieces) as pieces_:  # type: ignore[type-var]
-            async for piece in pieces_:
-                known = min(len(piece), held - at)
-                if known and os.pread(file.fileno(), known, at) != piece[:known]:
-                    raise Rotated
-                at += known
-                if known < len(piece):
-                    _write_all(file.fileno(), piece[known:])
-        if at < held:
-            raise Rotated
+    def _copy(self, body: Body, name: str) -> Copy:
+        key = body.attempt, name
+        if key not in self._copies:
+            path = copy_path(self._data, body.attempt, name)
+            merged = name == OWN and body.kind is not None and not is_alone(body.kind)
+            self._copies[key] = Copy(
+                self._cluster,
+                path,
+                lambda: [
+                    strand for strand in _strands(body) if (strand.is_main if name == OWN else strand.name == name)
+                ],
+                lambda: body.is_over,
+                merged=merged,
+                streams=self._streams,
+            )
+        return self._copies[key]
 
 
-def _join(part: Path, fresh: Path) -> None:
-    """Append to the file what another has after the end of the first."""
-    with part.open("a+b", buffering=0) as file, fresh.open("rb") as other:
-        size = file.seek(0, os.SEEK_END)
-        end = os.pread(file.fileno(), JOINT, max(0, size - JOINT))
-        at = 0
-        if os.fstat(other.fileno()).st_size:
-            with mmap.mmap(other.fileno(), 0, access=mmap.ACCESS_READ) as whole:
-                found = whole.find(end)
-                at = found + len(end) if found >= 0 else 0
-        if not at:
-            _write_all(file.fileno(), GAP)
-        other.seek(at)
-        while piece := other.read(1 << 20):
-            _write_all(file.fileno(), piece)
-    fresh.unlink()
+def copy_path(data: Path, attempt: AttemptId, name: str = OWN) -> Path:
+    """Where the log of an attempt is kept, or of one container of it: ``<attempt>.worker-0+proxy.log``."""
+    own = log_path(data, attempt)
+    return own if name == OWN else own.with_name(f"{attempt}.{name.replace('/', '+')}.log")
 
 
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
+def _strands(body: Body) -> list[Strand]:
+    if body.kind is None:
+        return []
+    return strands(body.attempt, body.kind, pods_of(body))
 
 
-def _settle(part: Path, path: Path) -> None:
-    """On the disk before anything else relies on it."""
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+def _long_running(bodies: Iterable[Body]) -> Iterator[Body]:
+    """Pods of a whole may be removed by their controller the moment that it is over, so they are not waited for."""
+    now = time.time()
+    for body in bodies:
+        if body.is_over or body.kind is None or not isinstance(body.told, Runs):
+            continue
+        if not is_alone(body.kind) or now - body.told.at > LONG_S:
+            yield body

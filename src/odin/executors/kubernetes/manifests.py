@@ -6,29 +6,28 @@ Source: architecture.md, "Kubernetes"; reliability.md, A-95.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from odin.executors.kubernetes import delivery, policy
+from odin.executors.kubernetes import delivery, kueue, policy
 from odin.executors.kubernetes import labels as marks
 from odin.executors.kubernetes.delivery import CONFIG_MAP, Files
 from odin.executors.kubernetes.kind import Api, Object, Order
 from odin.executors.kubernetes.kinds import table
 from odin.executors.kubernetes.kinds.pod import API as PODS
 from odin.executors.kubernetes.kinds.table import ROWS, Chosen, Served
-from odin.executors.kubernetes.podspec import template
-from odin.executors.kubernetes.replies import Refused
+from odin.executors.kubernetes.podspec import idle, template
+from odin.executors.kubernetes.replies import Refused, Unreachable
 from odin.executors.kubernetes.site import Site
 from odin.executors.protocol import Origin, TaskLaunch
-from odin.model.errors import NotSupported, OdinError
+from odin.model.errors import NotSupported, OdinError, Unavailable
 from odin.model.ids import AttemptId, JobPath, Sha, split_resource
 from odin.model.job import Job, TaskSpec
 
-IMAGE_TIMEOUT_S = 600.0
-VOID_IMAGE = "odin.invalid/void"
-NOBODY = "odin-nobody"  # no scheduler of this name exists, on old clusters and new ones
 SERVICES = Api("", "v1", "Service", "services")
+MOST_KEPT = 64  # pipelines whose files are kept, ready to be sent
+Delivered = tuple[Collection[Object], Object | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +38,23 @@ class Made:
 
 
 class Manifests:
-    """Composes objects for one site. ``files_of`` reads what a pod is given of its job; it may block."""
+    """Composes objects for one site.
 
-    def __init__(self, site: Site, files_of: Callable[[TaskLaunch], tuple[Files, str]]) -> None:
+    ``files_of`` reads what a pod is given of its job where there is no data claim, ``make_folder`` makes the task's
+    folder on one. Both may block, and raise OSError or OdinError.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        files_of: Callable[[TaskLaunch], tuple[Files, str]],
+        make_folder: Callable[[TaskLaunch], None],
+    ) -> None:
         self.site = site
         self._files_of = files_of
+        self._make_folder = make_folder
         self._served: Served | None = None
-        self._delivered: dict[str, tuple[list[Object], Object]] = {}
+        self._delivered: dict[str, asyncio.Future[Delivered]] = {}
 
     @property
     def store(self) -> str:
@@ -72,25 +81,24 @@ class Manifests:
         return list(dict.fromkeys((PODS, *served)))
 
     @property
+    def queues(self) -> list[Api]:
+        """The newest resource in which a queue says why it holds something back, if there is one."""
+        return [api for api in kueue.APIS if self.served.has(api)][:1]
+
+    @property
     def removable(self) -> list[Api]:
         """All resources that a pipeline may have objects of; what makes others comes first."""
         needs = (api for row in ROWS for api in row.needs if self.served.has(api))
         others = (api for api in self.apis if api != PODS)
         return list(dict.fromkeys((*others, PODS, *needs, SERVICES, CONFIG_MAP)))
 
-    def image_timeout_s(self, seen: Object) -> float:
-        """How long an image may fail to be pulled; kept with the object, for servers that did not make it."""
-        told = (seen["metadata"].get("annotations") or {}).get(marks.IMAGE_TIMEOUT, "")
-        try:
-            return float(told)
-        except ValueError:
-            return IMAGE_TIMEOUT_S
-
     async def make(self, launch: TaskLaunch) -> Made:
-        """The objects of an attempt. Raises Refused for what no pod can be, or may be here."""
+        """The objects of an attempt. Raises Refused for what no pod can be, or may be here, and Unreachable."""
         try:
             files, volume = await self._files(launch)
             api, built = self.compose(launch, volume)
+        except (Unavailable, OSError) as error:
+            raise Unreachable(str(error)) from error
         except OdinError as error:
             raise Refused(str(error)) from error
         return Made((*((CONFIG_MAP, each) for each in files), *((self._api(api, each), each) for each in built)))
@@ -101,7 +109,7 @@ class Manifests:
         marks_ = marks.of(launch, self.site.store)
         pod = template(launch, self.site, marks_, files=volume)
         built = chosen.kind.build(Order(launch, self._metadata(launch, marks_), pod, chosen.api))
-        policy.refuse([wrong for each in built for wrong in policy.judge(each, self.site, marks_)], launch.spec.name)
+        self._judge(built, marks_, launch.spec.name)
         return chosen.api, built
 
     def said(self, job: Job) -> list[str]:
@@ -115,18 +123,21 @@ class Manifests:
         chosen = table.choose(kind, self.served, translate=True)
         pipeline, task, number = split_resource(attempt)
         origin = Origin(pipeline, task or "", number or 1, JobPath("void"), Sha(""), "odin")
-        spec = TaskSpec(task or "", ("true",), image=VOID_IMAGE, resource_type=kind)
+        spec = TaskSpec(task or "", ("true",), resource_type=kind)
         launch = TaskLaunch(attempt, 0, spec.command, {}, "/", (), None, 0, spec, origin)
         marks_ = {**marks.of(launch, self.site.store), marks.VOID: "true"}
-        pod = template(launch, self.site, marks_)
-        pod["spec"]["schedulerName"] = NOBODY
         metadata = {"name": attempt, "labels": marks_}
-        made = chosen.kind.build(Order(launch, metadata, pod, chosen.api))[-1]
+        made = chosen.kind.build(Order(launch, metadata, idle(marks_), chosen.api))[-1]
         inner = made
         for step in chosen.kind.suspend[:-1]:
             inner = inner.setdefault(step, {})
         inner |= {chosen.kind.suspend[-1]: True} if chosen.kind.suspend else {}
+        self._judge([made], marks_)
         return chosen.api, made
+
+    def _judge(self, objects: Iterable[Object], marks_: Mapping[str, str], task: str = "") -> None:
+        """Raises ValidationFailed unless all of them may be sent."""
+        policy.refuse([wrong for each in objects for wrong in policy.judge(each, self.site, marks_)], task)
 
     def _chosen(self, spec: TaskSpec) -> Chosen:
         chosen = table.choose(spec.resource_type, self.served, translate=bool(spec.cluster.get("translate")))
@@ -141,27 +152,40 @@ class Manifests:
         return next(api for api in known if api.kind == made["kind"] and api.api_version == made["apiVersion"])
 
     def _metadata(self, launch: TaskLaunch, marks_: Mapping[str, str]) -> dict[str, Any]:
+        lost_after_s = launch.spec.lost_after_s
+        lost_after = {marks.LOST_AFTER: f"{lost_after_s:g}"} if lost_after_s is not None else {}
         return {
             "name": launch.attempt,
             "labels": dict(marks_),
             "annotations": {
                 marks.FENCE: str(launch.fence),
                 marks.IMAGE_TIMEOUT: f"{launch.spec.image_timeout_s:g}",
+                **lost_after,
             },
             "finalizers": [marks.FINALIZER],
         }
 
-    async def _files(self, launch: TaskLaunch) -> tuple[Collection[Object], Object | None]:
+    async def _files(self, launch: TaskLaunch) -> Delivered:
         """What delivers the job's files, made once for a pipeline; nothing where they are on the data claim."""
         if self.site.data_claim is not None:
+            await asyncio.to_thread(self._make_folder, launch)
             return (), None
         pipeline = launch.origin.pipeline
-        if pipeline not in self._delivered:
-            files, task_ids = await asyncio.to_thread(self._files_of, launch)
-            owner = {marks.STORE: self.site.store, marks.PIPELINE: pipeline}
-            self._delivered[pipeline] = delivery.config_maps(
-                pipeline, files, owner, task_ids=task_ids, limit=self.site.delivered_bytes
-            )
-            while len(self._delivered) > 64:
+        if (work := self._delivered.get(pipeline)) is None:
+            work = self._delivered[pipeline] = asyncio.ensure_future(self._deliver(launch))
+            while len(self._delivered) > MOST_KEPT:
                 del self._delivered[next(iter(self._delivered))]
-        return self._delivered[pipeline]
+        try:
+            return await asyncio.shield(work)
+        except (OdinError, OSError):
+            self._delivered.pop(pipeline, None)
+            raise
+
+    async def _deliver(self, launch: TaskLaunch) -> Delivered:
+        pipeline = launch.origin.pipeline
+        files, task_ids = await asyncio.to_thread(self._files_of, launch)
+        owner = {marks.STORE: self.site.store, marks.PIPELINE: pipeline}
+        limit = self.site.delivered_bytes
+        maps, volume = delivery.config_maps(pipeline, files, owner, task_ids=task_ids, limit=limit)
+        self._judge(maps, owner)
+        return maps, volume

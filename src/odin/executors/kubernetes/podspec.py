@@ -7,7 +7,7 @@ Source: job-files.md; https://kubernetes.io/docs/reference/kubernetes-api/worklo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil
 from typing import Any, Final
@@ -96,6 +96,25 @@ def unheeded(spec: TaskSpec) -> Iterator[str]:
     """What a cluster takes no notice of, for a warning."""
     if "priority" in spec.cluster:
         yield "priority (a cluster knows priority_class)"
+
+
+def strangers(tasks: Iterable[TaskSpec], site: Site) -> Iterator[str]:
+    """A warning of tasks that run as a user whom the folders on the data claim are closed to."""
+    if site.data_claim is None:
+        return
+    own = (None, 0, site.run_as_user)
+    found = [spec.name for spec in tasks if _user(spec, site) not in own]
+    if found:
+        named = ", ".join(found[:5]) + (" …" if len(found) > 5 else "")
+        yield (
+            f"what Odin keeps on the data claim belongs to user {site.run_as_user}, "
+            f"so other users cannot read or write there: {named}"
+        )
+
+
+def _user(spec: TaskSpec, site: Site) -> int | None:
+    user: int | None = (spec.cluster.get("security_context") or {}).get("run_as_user", site.run_as_user)
+    return user
 
 
 def _metadata(spec: TaskSpec, site: Site, marks: Mapping[str, str]) -> Object:
@@ -188,7 +207,7 @@ def _bytes(number: int | None) -> str | None:
 def _pod_security(spec: TaskSpec, site: Site, mounted: Volumes) -> Object:
     """Groups own what is on claims: a claim's folder seldom belongs to the task's user."""
     asked = spec.cluster.get("security_context") or {}
-    user = asked.get("run_as_user", site.run_as_user)
+    user = _user(spec, site)
     group = asked.get("run_as_group", site.run_as_group)
     has_claim = any("persistentVolumeClaim" in source for source in mounted.sources.values())
     owner = asked.get("fs_group", group if has_claim else None)

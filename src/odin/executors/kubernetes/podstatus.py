@@ -89,6 +89,13 @@ def deleted_at(seen: Object) -> float | None:
     return None if until is None else until - float(metadata.get("deletionGracePeriodSeconds") or 0)
 
 
+def silent_node(pod: Object) -> str:
+    """The node of a pod, if that node does not answer; empty if all is well with it, or the pod is over."""
+    seen = Seen(pod, CONTAINER, False)
+    is_silent = not seen.is_over and _is_node_away(seen)
+    return str(seen.spec.get("nodeName") or "") if is_silent else ""
+
+
 def gone(pod: Object) -> Object:
     """The last state of a pod that exists no more, as one that is over: nothing will be heard of it again."""
     if part(pod, "status").get("phase") in FINAL:

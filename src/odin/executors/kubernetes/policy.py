@@ -12,8 +12,8 @@ from typing import Final
 
 from odin.executors.kubernetes import allowances, podsecurity
 from odin.executors.kubernetes.kind import Object
-from odin.executors.kubernetes.kueue import PRIORITY, QUEUE
-from odin.executors.kubernetes.labels import FENCE, FINALIZER, IMAGE_TIMEOUT, VOID
+from odin.executors.kubernetes.kueue import QUEUE
+from odin.executors.kubernetes.labels import FENCE, FINALIZER, IMAGE_TIMEOUT, LOST_AFTER, VOID
 from odin.executors.kubernetes.podfields import METADATA, POD, misfits
 from odin.executors.kubernetes.site import Site
 from odin.executors.kubernetes.violations import Violation, inner, is_pod, survey
@@ -132,10 +132,6 @@ def _label_faults(labels: Object, path: str, site: Site, marks: Mapping[str, str
         if key in marks:
             if value != marks[key]:
                 yield Violation(f"{path}[{key}]", f'it claims to be "{value}"', f'it is "{marks[key]}"')
-        elif key == PRIORITY:
-            if not site.lets_rank(str(value)):
-                rule = f'the priority class "{value}" is not one that tasks may use'
-                yield Violation(f"{path}[{key}]", rule, "list it in ODIN_KUBERNETES_PRIORITY_CLASSES")
         elif key not in (*SPOKEN, VOID) and not site.lets_label(site.labels, key):
             yield _unlisted(path, key, "LABELS")
 
@@ -143,7 +139,7 @@ def _label_faults(labels: Object, path: str, site: Site, marks: Mapping[str, str
 def _annotation_faults(annotations: Object, path: str, site: Site) -> Iterator[Violation]:
     yield from podsecurity.judge_annotations(annotations, path)
     for key in annotations:
-        if key not in (*SPOKEN, FENCE, IMAGE_TIMEOUT) and not site.lets_label(site.annotations, key):
+        if key not in (*SPOKEN, FENCE, IMAGE_TIMEOUT, LOST_AFTER) and not site.lets_label(site.annotations, key):
             yield _unlisted(path, key, "ANNOTATIONS")
 
 

@@ -16,13 +16,14 @@ from odin.executors.kubernetes.body import labels
 from odin.executors.kubernetes.cluster import Cluster
 from odin.executors.kubernetes.keeper import released
 from odin.executors.kubernetes.kind import Api, Object
-from odin.executors.kubernetes.replies import ApiFault, Changed, Forbidden, Missing
+from odin.executors.kubernetes.replies import ApiFault, Changed, Forbidden, Missing, Unreachable
 from odin.model.errors import Conflict, Unavailable
 from odin.model.ids import PipelineId
 
 Do = Callable[[Cluster, Sequence[Api], str, PipelineId], Coroutine[Any, Any, set[str]]]
 PATIENCE_S = 30.0
 PAUSE_S = 0.2
+AT_ONCE = 8  # of the calls in flight, so that launches are not kept waiting
 
 
 async def present(cluster: Cluster, apis: Sequence[Api], store: str, pipeline: PipelineId) -> set[str]:
@@ -40,18 +41,29 @@ async def remove(cluster: Cluster, apis: Sequence[Api], store: str, pipeline: Pi
     """
     tasks: set[str] = set()
     until = time.monotonic() + PATIENCE_S
-    try:
-        while True:
+    while True:
+        try:
             found = [each async for each in _found(cluster, apis, store, pipeline)]
             if not found:
                 return tasks
             tasks |= {owner for _, each in found if (owner := _task(each))}
             if time.monotonic() > until:
                 raise Conflict(_staying([each for _, each in found]))
-            await asyncio.gather(*(_remove(cluster, api, each) for api, each in found))
-            await asyncio.sleep(PAUSE_S)
-    except ApiFault as fault:
-        raise Unavailable(f"the cluster cannot be asked: {fault}") from fault
+            await _remove_all(cluster, found)
+        except ApiFault as fault:
+            if not isinstance(fault, Unreachable) or time.monotonic() > until:
+                raise Unavailable(f"the cluster cannot be asked: {fault}") from fault
+        await asyncio.sleep(PAUSE_S)
+
+
+async def _remove_all(cluster: Cluster, found: Sequence[tuple[Api, Object]]) -> None:
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def one(api: Api, seen: Object) -> None:
+        async with slots:
+            await _remove(cluster, api, seen)
+
+    await asyncio.gather(*(one(api, each) for api, each in found))
 
 
 async def _found(

@@ -28,10 +28,10 @@ class Site:
 
     ``store`` tells this Odin from others in the namespace. ``data_claim`` holds ``checkouts/`` and ``runs/``; without
     it files are delivered. ``image`` is that of tasks that name none. A task runs as ``run_as_user`` unless it says
-    otherwise; with a data claim this is best the server's own user. A task has no service account token unless it
-    names an account of ``service_accounts``. ``claims``, ``secrets`` and ``config_maps`` are what tasks may mount:
-    whoever reads labels adds the names that carry ``odin/mountable``. ``labels`` to ``tolerations`` are patterns of
-    keys. Names that begin with one of ``reserved`` are Odin's own: no pattern stands for them.
+    otherwise; with a data claim this is the server's own user, unless that is root. A task has no service account
+    token unless it names an account of ``service_accounts``. ``claims``, ``secrets`` and ``config_maps`` are the names
+    of what tasks may mount. ``labels`` to ``tolerations`` are patterns of keys. Names that begin with one of
+    ``reserved`` are Odin's own: no pattern stands for them.
     """
 
     store: str

@@ -10,15 +10,19 @@ from odin.model.ids import AttemptId
 from odin.model.reports import Ended, Held, Placed, Report, Started
 
 
-def reports(attempt: AttemptId, before: Sight | None, now: Sight) -> Iterator[Report]:
-    """What to tell of ``now``, when ``before`` was told last (None: nothing was)."""
+def reports(attempt: AttemptId, before: Sight | None, now: Sight, held: str = "") -> Iterator[Report]:
+    """What to tell of ``now``, when ``before`` was told last.
+
+    None: nothing was told of an object, but perhaps that ``held`` kept it from being made.
+    """
     if isinstance(now, Over):
         if not isinstance(before, Over):
             yield ended(attempt, now)
     elif isinstance(now, Waits):
         if before is None:
             yield Placed(attempt)
-        if isinstance(before, Runs) or now.why != (before.why if isinstance(before, Waits) else ""):
+        why = before.why if isinstance(before, Waits) else held
+        if isinstance(before, Runs) or now.why != why:
             yield Held(attempt, now.why)
     else:
         if not isinstance(before, Runs):

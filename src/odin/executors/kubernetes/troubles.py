@@ -5,7 +5,7 @@ Source: kubernetes.md, "Semantics per kind"; reliability.md, F-20 and F-26.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from odin.executors.kubernetes.conditions import moment, part, words
 from odin.executors.kubernetes.kind import Object
@@ -29,6 +29,11 @@ HINDRANCES: Mapping[str, bool] = {
     "FailedToCreateRayCluster": False,
 }
 
+# After these an earlier hindrance is overcome.
+PROGRESS = frozenset({
+    "Pulling", "Pulled", "Created", "Started", "SuccessfulMountVolume", "SuccessfulAttachVolume", "SuccessfulCreate",
+})  # fmt: skip
+
 # Why a pod was deleted, on API servers that set no DisruptionTarget.
 REMOVALS: Mapping[str, Reason] = {
     "Preempted": Reason.PREEMPTED,
@@ -39,10 +44,10 @@ REMOVALS: Mapping[str, Reason] = {
 }
 
 
-def waiting(events: Iterable[Object]) -> Waits | Over | None:
+def waiting(events: Collection[Object]) -> Waits | Over | None:
     """What the newest event that matters says of an object, or a pod of it, that does not run."""
-    found = _newest(events, HINDRANCES.keys() | FATAL)
-    if found is None:
+    found, progress = _newest(events, HINDRANCES.keys() | FATAL), _newest(events, PROGRESS)
+    if found is None or (progress is not None and _at(progress) > _at(found)):
         return None
     if found["reason"] in FATAL:
         return Over(None, Reason.REFUSED, f"its operator cannot make its pods: {words(found)}", None, _at(found))

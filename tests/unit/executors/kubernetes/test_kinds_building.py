@@ -11,7 +11,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from clusterobjects import LABELS, NAME, order
-from odin.executors.kubernetes.kinds.gang import GANG, GANG_OF_PODS
+from odin.executors.kubernetes.kinds.gang import GANG
 from odin.executors.kubernetes.kinds.job import JOB
 from odin.executors.kubernetes.kinds.jobset import JOBSET, TRAINJOB
 from odin.executors.kubernetes.kinds.kubeflow import ELASTIC, MPI, MPI_V1_API, PYTORCH, TF
@@ -91,7 +91,7 @@ def test_nothing_but_odin_starts_a_task_again(kind):
         policies = {pod["spec"].get("restartPolicy") for pod in templates(each)}
         assert policies <= ({None} if kind is ELASTIC else {"Never"})
     limits = json.dumps(top(kind)).count('"backoffLimit": 0')
-    assert limits == {POD: 0, GANG_OF_PODS: 0, ELASTIC: 0, RAY: 2, TRAINJOB: 0}.get(kind, 1)
+    assert limits == {POD: 0, ELASTIC: 0, RAY: 2, TRAINJOB: 0}.get(kind, 1)
 
 
 @every_row
@@ -104,18 +104,17 @@ def test_building_leaves_what_it_builds_from_as_it_was(kind):
 
 @every_row
 def test_a_queue_is_a_label_of_the_top_object_alone(kind):
-    marks = {"kueue.x-k8s.io/queue-name": "team-a", "kueue.x-k8s.io/priority-class": "high"}
     *others, last = built(kind, cluster=QUEUED)
-    assert last["metadata"]["labels"].items() >= marks.items()
+    assert last["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "team-a"
     inner = [*others, *(pod for pod in templates(last) if pod is not last)]
     assert not any(key.startswith("kueue") for each in inner for key in each["metadata"]["labels"])
-    assert "priorityClassName" not in json.dumps([*others, last])
 
 
 @every_row
-def test_a_priority_class_without_a_queue_is_that_of_the_pods(kind):
-    *others, last = built(kind, cluster={"priority_class": "high"})
-    assert "kueue" not in json.dumps(last)
+@pytest.mark.parametrize("asked", [{"priority_class": "high"}, QUEUED], ids=["alone", "in a queue"])
+def test_a_priority_class_is_that_of_the_pods(kind, asked):
+    *others, last = built(kind, cluster=asked)
+    assert "priority-class" not in json.dumps(last)
     assert {pod["spec"]["priorityClassName"] for each in (*others, last) for pod in templates(each)} == {"high"}
 
 
@@ -293,15 +292,6 @@ def test_a_gang_is_an_indexed_job_and_a_service_without_an_address():
     assert told["MASTER_ADDR"] == told["PET_MASTER_ADDR"] == f"{NAME}-0.{NAME}"
 
 
-def test_a_gang_of_plain_pods_has_the_same_names_and_ranks():
-    service, *pods = built(GANG_OF_PODS, num_workers=3)
-    assert [pod["metadata"]["name"] for pod in pods] == [f"{NAME}.1", f"{NAME}.2", NAME]
-    assert [pod["spec"]["hostname"] for pod in pods] == [f"{NAME}-1", f"{NAME}-2", f"{NAME}-0"]
-    assert [env(pod)["RANK"] for pod in pods] == ["1", "2", "0"]
-    assert {env(pod)["MASTER_ADDR"] for pod in pods} == {f"{NAME}-0.{NAME}"}
-    assert {pod["spec"]["subdomain"] for pod in pods} == {service["metadata"]["name"]}
-
-
 def test_what_the_task_sets_itself_is_left_as_it_is():
     given = order(GANG)
     given.pod["spec"]["containers"][0]["env"].append({"name": "WORLD_SIZE", "value": "mine"})
@@ -313,21 +303,21 @@ def test_what_the_task_sets_itself_is_left_as_it_is():
 # --- translated
 
 
-@pytest.mark.parametrize("kind", [GANG, GANG_OF_PODS, JOBSET, TRAINJOB], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [GANG, JOBSET, TRAINJOB], ids=lambda kind: kind.name)
 def test_a_translated_pytorch_job_still_has_a_master_beside_its_workers(kind):
     told = json.dumps(built(kind, resource_type="PyTorchJob", num_workers=3))
     assert '"numNodes": 4' in told if kind is TRAINJOB else '"value": "4"' in told
 
 
-@pytest.mark.parametrize("kind", [GANG, GANG_OF_PODS])
-def test_a_translated_tf_job_gets_the_configuration_that_its_operator_would_give(kind):
-    pod = templates(top(kind, resource_type="TFJob", num_workers=2))[0]
+def test_a_translated_tf_job_gets_the_configuration_that_its_operator_would_give():
+    (pod,) = templates(top(GANG, resource_type="TFJob", num_workers=2))
     names = [each["name"] for each in first(pod)["env"]]
     assert names.index("PET_NODE_RANK") < names.index("TF_CONFIG")  # only then is it replaced
-    told = json.loads(env(pod)["TF_CONFIG"].replace("$(PET_NODE_RANK)", "0"))
+    told = json.loads(env(pod)["TF_CONFIG"].replace("$(PET_NODE_RANK)", "1"))
     assert told["cluster"] == {"worker": [f"{NAME}-0.{NAME}:2222", f"{NAME}-1.{NAME}:2222"]}
-    assert told["task"] == {"type": "worker", "index": 0}
-    assert "TF_CONFIG" not in env(templates(top(kind, resource_type="TFJob", num_workers=1))[0])
+    assert told["task"] == {"type": "worker", "index": 1}
+    (alone,) = templates(top(GANG, resource_type="TFJob", num_workers=1))
+    assert "TF_CONFIG" not in env(alone)
 
 
 # --- main pods
@@ -361,12 +351,6 @@ def test_which_pod_is_the_tasks_own(kind, main, other):
 def test_before_1_28_the_rank_of_a_pod_is_an_annotation_alone(kind):
     assert kind.main({"metadata": {"annotations": {INDEX: "0"}}})
     assert not kind.main({"metadata": {"annotations": {INDEX: "1"}}})
-
-
-def test_in_a_gang_of_plain_pods_the_first_is_the_tasks_own():
-    *_, other, main = built(GANG_OF_PODS, num_workers=3)
-    assert GANG_OF_PODS.main(main)
-    assert not GANG_OF_PODS.main(other)
 
 
 # --- the published schemas

@@ -3,7 +3,7 @@
 import pytest
 
 from clusterobjects import order
-from odin.executors.kubernetes.kinds.gang import GANG, GANG_OF_PODS
+from odin.executors.kubernetes.kinds.gang import GANG
 from odin.executors.kubernetes.kinds.jobset import JOBSET, JOBSET_API, RUNTIME_API, TRAINJOB, TRAINJOB_API
 from odin.executors.kubernetes.kinds.kubeflow import ELASTIC, MPI, MPI_API, MPI_V1_API, PYTORCH, PYTORCH_API
 from odin.executors.kubernetes.kinds.table import KINDS, ROWS, Served, choose, known
@@ -29,7 +29,7 @@ def refusal(resource_type, *apis, **fields) -> str:
 @pytest.mark.parametrize("name", KINDS)
 def test_a_kind_that_is_served_is_taken_as_it_is(name):
     chosen = choose(name, EVERYTHING, translate=True)
-    assert (chosen.kind, chosen.api) == (KINDS[name][0], KINDS[name][0].apis[0])
+    assert (chosen.kind, chosen.api) == (KINDS[name], KINDS[name].apis[0])
     assert chosen.said == ("ElasticJob runs as an elastic PyTorchJob" if name == "ElasticJob" else "")
 
 
@@ -38,9 +38,10 @@ def test_a_bare_cluster_has_what_needs_no_operator(name):
     assert choose(name, served()).kind.name == name
 
 
-@pytest.mark.parametrize(("version", "kind"), [((1, 33), GANG), ((1, 22), GANG), ((1, 21), GANG_OF_PODS)])
-def test_a_gang_is_of_plain_pods_where_jobs_have_no_index(version, kind):
-    assert choose("gang", served(version=version)).kind is kind
+def test_a_gang_needs_jobs_that_have_an_index():
+    assert choose("gang", served(version=(1, 22))).kind is GANG
+    with pytest.raises(NotSupported, match=r"resource_type gang .* Indexed Jobs: Kubernetes 1\.22 or newer"):
+        choose("gang", served(version=(1, 21)))
 
 
 @pytest.mark.parametrize(("apis", "api"), [((MPI_V1_API,), MPI_V1_API), ((MPI_API,), MPI_API)])

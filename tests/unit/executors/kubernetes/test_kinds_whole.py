@@ -18,7 +18,7 @@ from clusterobjects import (
     v1,
     waiting,
 )
-from odin.executors.kubernetes.kinds.gang import GANG, GANG_OF_PODS
+from odin.executors.kubernetes.kinds.gang import GANG
 from odin.executors.kubernetes.kinds.job import JOB
 from odin.executors.kubernetes.kinds.kubeflow import PYTORCH
 from odin.executors.kubernetes.kinds.pod import POD
@@ -174,38 +174,6 @@ def test_of_several_main_pods_the_newest_counts():
     new = pod("Running", running(), name="a", labels=labels, metadata={"creationTimestamp": START})
     assert main_pod(GANG, [new, old]) is new
     assert main_pod(GANG, []) is None
-
-
-# --- a gang of plain pods, which nobody but Odin watches over
-
-
-def worker(phase, state=None, *, rank=1, **fields):
-    return pod(phase, state, name=f"{NAME}.{rank}", spec={"hostname": f"{NAME}-{rank}", "subdomain": NAME}, **fields)
-
-
-FIRST = pod("Running", running(), spec={"hostname": f"{NAME}-0", "subdomain": NAME})
-
-
-def test_f37_a_worker_that_fails_ends_the_gang():
-    pods = [FIRST, worker("Failed", terminated(9)), worker("Running", running(), rank=2)]
-    over = read(GANG_OF_PODS, FIRST, pods)
-    assert (over.code, over.reason, over.started_at) == (9, Reason.EXIT, START_AT)
-    assert (over.message, over.ended_at) == (f"pod {NAME}.1: exit code 9", END_AT)
-
-
-def test_a_worker_that_is_done_ends_nothing():
-    assert read(GANG_OF_PODS, FIRST, [worker("Succeeded", terminated(0))]) == Runs(START_AT)
-
-
-def test_the_first_of_a_gang_decides():
-    done = FIRST | {"status": pod("Succeeded", terminated(0))["status"]}
-    assert read(GANG_OF_PODS, done, [worker("Running", running())]).code == 0
-
-
-def test_a_gang_whose_worker_finds_no_node_says_so():
-    unplaced = condition("PodScheduled", "False", "Unschedulable", "0/1 nodes are available")
-    pods = [worker("Pending", status={"conditions": [unplaced]})]
-    assert read(GANG_OF_PODS, FIRST, pods) == Runs(START_AT, "no node can take it now: 0/1 nodes are available")
 
 
 # --- any order

@@ -450,11 +450,12 @@ def test_a94_priority_classes_are_listed(listed, name, may):
     assert (said == []) is may
 
 
-def test_a94_kueues_priority_classes_are_listed_too():
+def test_a94_a_priority_class_of_kueues_is_a_label_like_others():
+    key = "kueue.x-k8s.io/priority-class"
     objects = built(POD, pod())
-    edit(*LABELS, "kueue.x-k8s.io/priority-class", to="high")(objects[-1])
-    assert any('the priority class "high"' in said for said in judged(objects))
-    assert judged(objects, replace(SITE, priority_classes=("high",))) == []
+    edit(*LABELS, key, to="high")(objects[-1])
+    assert any("ODIN_KUBERNETES_LABELS" in said for said in judged(objects))
+    assert judged(objects, replace(SITE, labels=(key,))) == []
 
 
 # ----

@@ -4,7 +4,10 @@ import pytest
 
 from clusterobjects import END, START, condition, event
 from odin.executors.kubernetes import kueue, troubles
+from odin.executors.kubernetes.body import Body
+from odin.executors.kubernetes.queues import Queues
 from odin.executors.kubernetes.sights import Over, Waits
+from odin.model.ids import AttemptId
 from odin.model.job import TaskSpec
 from odin.model.reports import Reason
 
@@ -81,10 +84,27 @@ def test_a_workload_that_waits_for_its_checks():
     assert kueue.read(workload(condition("QuotaReserved"))) == "it has its quota and waits for its admission"
 
 
-def test_a_priority_class_is_kueues_only_in_a_queue():
-    named = TaskSpec("a", ("x",), cluster={"priority_class": "high"})
-    assert (kueue.labels(named), kueue.is_ranked(named)) == ({}, False)
+def test_only_a_task_that_names_a_queue_is_kueues():
+    assert kueue.labels(TaskSpec("a", ("x",), cluster={"priority_class": "high"})) == {}
     assert kueue.labels(TaskSpec("a", ("x",), cluster={"queue": "q"})) == {kueue.QUEUE: "q"}
+
+
+def test_what_a_queue_says_is_kept_until_it_says_another_thing_or_is_gone():
+    news: list[str] = []
+    queues = Queues(news.append)
+    held = workload(condition("QuotaReserved", "False", "Pending", "no quota"))
+    held["metadata"] = {"labels": {kueue.JOB_UID: "u1"}}
+    body = Body(AttemptId("a-12345678--t"), object={"metadata": {"uid": "u1"}})
+    assert not queues.mind(body)
+    queues.listed(kueue.APIS[0], [held, workload()], 7)
+    assert (news, queues.mind(body), body.queue) == (["u1"], True, kueue.read(held))
+    queues.listed(kueue.APIS[0], [held], 8)
+    assert (news, queues.mind(body)) == (["u1"], False)
+    queues.seen(kueue.APIS[0], "DELETED", held)
+    assert (news, queues.mind(body), body.queue) == (["u1", "u1"], True, "")
+    queues.seen(kueue.APIS[0], "ADDED", held)
+    queues.listed(kueue.APIS[0], [], 9)
+    assert (queues.mind(body), body.queue) == (False, "")
 
 
 # --- events
@@ -104,7 +124,12 @@ def test_what_may_pass_is_told_and_no_more(reason):
 
 def test_the_newest_event_that_matters_is_told():
     old, new = event("FailedMount", "old", START), event("FailedMount", "new", END)
-    assert troubles.waiting([new, old, event("Pulled", "later", "2026-08-01T11:00:00Z")]).why == "new"
+    assert troubles.waiting([new, old, event("Scheduled", "later", "2026-08-01T11:00:00Z")]).why == "new"
+
+
+def test_a_hindrance_that_was_overcome_is_none():
+    old = event("FailedMount", "old", START)
+    assert troubles.waiting([old, event("Pulling", "the image", END)]) is None
 
 
 def test_events_of_both_forms_are_in_one_order():

@@ -40,8 +40,6 @@ def template(order: Order, container: str = "task", env: Iterable[Env] = ()) -> 
     """
     made: Object = deepcopy(dict(order.pod))
     made["spec"]["restartPolicy"] = "Never"
-    if kueue.is_ranked(order.launch.spec):
-        made["spec"].pop("priorityClassName", None)
     first = made["spec"]["containers"][0]
     first["name"] = container
     own = list(first.get("env") or ())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from odin.executors.kubernetes.conditions import part
 from odin.executors.kubernetes.kind import Api, Kind, Object
-from odin.executors.kubernetes.kinds.gang import GANG, GANG_OF_PODS
+from odin.executors.kubernetes.kinds.gang import GANG
 from odin.executors.kubernetes.kinds.job import JOB
 from odin.executors.kubernetes.kinds.jobset import JOBSET, TRAINJOB
 from odin.executors.kubernetes.kinds.kubeflow import ELASTIC, MPI, PYTORCH, TF
@@ -15,20 +15,20 @@ from odin.executors.kubernetes.kinds.pod import POD
 from odin.executors.kubernetes.kinds.ray import RAY
 from odin.model.errors import NotSupported
 
-# By the name that job files use, the best row first.
-KINDS: Mapping[str, tuple[Kind, ...]] = {
-    "Pod": (POD,),
-    "Job": (JOB,),
-    "PyTorchJob": (PYTORCH,),
-    "TFJob": (TF,),
-    "MPIJob": (MPI,),
-    "ElasticJob": (ELASTIC,),
-    "TrainJob": (TRAINJOB,),
-    "JobSet": (JOBSET,),
-    "RayJob": (RAY,),
-    "gang": (GANG, GANG_OF_PODS),
+# By the name that job files use.
+KINDS: Mapping[str, Kind] = {
+    "Pod": POD,
+    "Job": JOB,
+    "PyTorchJob": PYTORCH,
+    "TFJob": TF,
+    "MPIJob": MPI,
+    "ElasticJob": ELASTIC,
+    "TrainJob": TRAINJOB,
+    "JobSet": JOBSET,
+    "RayJob": RAY,
+    "gang": GANG,
 }
-ROWS: tuple[Kind, ...] = tuple(row for rows in KINDS.values() for row in rows)
+ROWS: tuple[Kind, ...] = tuple(KINDS.values())
 
 # What comes nearest where a kind is not served, nearest first; an ElasticJob is never anything else than PyTorchJob.
 NEAREST: Mapping[str, tuple[str, ...]] = {
@@ -76,25 +76,20 @@ def known(seen: Object) -> Kind | None:
     kind, spec = seen.get("kind"), part(seen, "spec")
     if kind == "Job":
         return GANG if spec.get("completionMode") == "Indexed" else JOB
-    if kind == "Pod":
-        return GANG_OF_PODS if spec.get("hostname") and spec.get("subdomain") else POD
     if kind == "PyTorchJob":
         return ELASTIC if spec.get("elasticPolicy") else PYTORCH
     return next((row for row in ROWS if row.apis[0].kind == kind), None)
 
 
 def _served(name: str, served: Served) -> Chosen | None:
-    for row in KINDS[name]:
-        if served.version < row.since or not all(served.has(api) for api in row.needs):
-            continue
-        for api in row.apis:
-            if served.has(api):
-                return Chosen(row, api)
-    return None
+    row = KINDS[name]
+    if served.version < row.since or not all(served.has(api) for api in row.needs):
+        return None
+    return next((Chosen(row, api) for api in row.apis if served.has(api)), None)
 
 
 def _refusal(name: str, near: Chosen | None) -> str:
-    row = KINDS[name][0]
+    row = KINDS[name]
     missing = ", ".join(f"{api.plural} of {api.api_version}" for api in (row.apis[0], *row.needs))
     remedy = f"; {row.remedy}" if row.remedy else ""
     instead = f", or write translate: true to run it as {near.kind.name}" if near else ""

@@ -19,10 +19,10 @@ NOT_THEIR_OWN = frozenset({Reason.DELETED, Reason.STOPPED})
 
 
 def read(kind: Kind, top: Object, pods: Iterable[Object] = (), *, stopping: bool = False) -> Sight:
-    """What becomes of the attempt; ``pods`` are all that were seen of it (its top object may be among them)."""
-    others = [pod for pod in pods if not _is_same(pod, top)]
+    """What becomes of the attempt; ``pods`` are all that were seen of it, also those that are gone."""
     if top.get("kind") == "Pod":
-        return _of_pods(kind, top, others, stopping)
+        return podstatus.read(top, kind.container, stopping=stopping)
+    others = list(pods)
     own, main = kind.read(top), main_pod(kind, others)
     if isinstance(own, Over):
         return _explained(own, kind, top, others)
@@ -36,10 +36,6 @@ def read(kind: Kind, top: Object, pods: Iterable[Object] = (), *, stopping: bool
 def main_pod(kind: Kind, pods: Iterable[Object]) -> Object | None:
     """The pod whose log and exit code are the task's own: the newest, if there were several."""
     return max((pod for pod in pods if kind.main(pod)), key=_age, default=None)
-
-
-def _is_same(pod: Object, top: Object) -> bool:
-    return top.get("kind") == "Pod" and part(pod, "metadata").get("name") == part(top, "metadata").get("name")
 
 
 def _age(pod: Object) -> tuple[str, str]:
@@ -77,17 +73,6 @@ def _removed(kind: Kind, top: Object, pods: Sequence[Object], stopping: bool) ->
         return None
     reason, said = (Reason.STOPPED, "it was stopped") if stopping else (Reason.DELETED, "somebody deleted it")
     return _timed(Over(None, reason, said), kind, pods)
-
-
-def _of_pods(kind: Kind, top: Object, others: Sequence[Object], stopping: bool) -> Sight:
-    """Plain pods, of which the first decides; where nobody else does, Odin ends all when one fails."""
-    own = podstatus.read(top, kind.container, stopping=stopping)
-    if isinstance(own, Over) or not others:
-        return own
-    if not kind.judged and (culprit := _first_failure(kind, others)):
-        ended = Over(None, Reason.EXIT, "", getattr(own, "at", None), culprit[1].ended_at)
-        return _blamed(ended, *culprit, len(others) + 1)
-    return _alive(own, kind, top, others, stopping)
 
 
 def _timed(own: Over, kind: Kind, pods: Sequence[Object]) -> Over:
