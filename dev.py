@@ -193,6 +193,7 @@ def test_kubernetes(*words):
         call("bash", program, "up", stdout=subprocess.DEVNULL)
         call("bash", program, "stop", "node-1")
         node = ["--cpu", "64", "--memory", "256Gi", "--pods", "1000", "--gpus", "4"]
+        node += ["--status-seconds", "5"]  # it is ready again soon after the API server was away
         if os.geteuid() == 0:  # it takes root to have volumes at their paths
             tools = folder / "tools"
             tools.mkdir()
