@@ -12,42 +12,14 @@ import pexpect
 import pytest
 
 from e2e.serving import BIN, DEADLINE_S, PASSWORD, USER, Person, Serving
+from seed import SST2
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process.*multi-threaded:DeprecationWarning")  # pexpect's fork
 
-# The seed's fragment with its anchors defined, without the GPU that a test's machine may not have.
-MAIN_YML = """\
-x-common:
-  - &mead-gpu example/mead-gpu:1
-  - &claim_name data-rw-many
-
-tasks:
-
- - name: sst2
-   image: *mead-gpu
-   command: mead-train
-   args:
-    - "--basedir"
-    - "/data/${TASK_ID}"
-    - "--config"
-    - "${WORK_PATH}/${TASK_NAME}.yml"
-    - "--datasets"
-    - "${ROOT_PATH}/datasets.yml"
-    - "--embeddings"
-    - "${ROOT_PATH}/embeddings.yml"
-    - "--logging"
-    - "${ROOT_PATH}/logging.json"
-    - "--settings"
-    - "/data/mead-settings.json"
-    - "--reporting"
-    - "xpctl"
-    - "--xpctl:label"
-    - "${TASK_ID}"
-   mount:
-      name: data
-      path: "/data"
-      claim: *claim_name
-
+# Without the GPU that a test's machine may not have, and with a task after it.
+MAIN_YML = (
+    SST2.removesuffix("   num_gpus: 1\n")
+    + """
  - name: after
    image: *mead-gpu
    command: mead-train
@@ -58,6 +30,7 @@ tasks:
       path: "/data"
       claim: *claim_name
 """
+)
 SST2_YML = """\
 batchsz: 50
 basedir: sst2

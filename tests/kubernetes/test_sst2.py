@@ -9,42 +9,10 @@ import pytest
 
 from clusters import Place
 from e2e.serving import make_tool
+from seed import SST2
 
-MAIN_YML = """\
-x-common:
-  - &mead-gpu example/mead-gpu:1
-  - &claim_name data-rw-many
-
-tasks:
-
- - name: sst2
-   image: *mead-gpu
-   command: mead-train
-   args:
-    - "--basedir"
-    - "/data/${TASK_ID}"
-    - "--config"
-    - "${WORK_PATH}/${TASK_NAME}.yml"
-    - "--datasets"
-    - "${ROOT_PATH}/datasets.yml"
-    - "--embeddings"
-    - "${ROOT_PATH}/embeddings.yml"
-    - "--logging"
-    - "${ROOT_PATH}/logging.json"
-    - "--settings"
-    - "/data/mead-settings.json"
-    - "--reporting"
-    - "xpctl"
-    - "--xpctl:label"
-    - "${TASK_ID}"
-   mount:
-      name: data
-      path: "/data"
-      claim: *claim_name
-   num_gpus: 1
-"""
 FILES = {
-    "sst2/main.yml": MAIN_YML,
+    "sst2/main.yml": SST2,
     "sst2/sst2.yml": "batchsz: 50\nbasedir: sst2\nbackend: tensorflow\ndataset: SST2\n",
     "datasets.yml": "- label: SST2\n",
     "embeddings.yml": "- label: w2v-gn\n",

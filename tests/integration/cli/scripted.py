@@ -12,13 +12,28 @@ import sys
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 BIN = Path(sys.executable).parent
 Answer = Callable[["Handler"], None]
+
+
+@contextmanager
+def scripted() -> Iterator[Scripted]:
+    """A server that is told what to answer, while this lasts."""
+    server = Scripted()
+    thread = threading.Thread(target=lambda: server.serve_forever(poll_interval=0.02), daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def token(username: str = "ana", *, lifetime_s: float = 3600.0) -> str:

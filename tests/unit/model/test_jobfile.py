@@ -13,42 +13,7 @@ from odin.model.fields import KINDS
 from odin.model.ids import JobPath
 from odin.model.job import Job, Mount, Retries, TaskSpec, dump_task, load_task
 from odin.model.jobfile import parse, schema, tasks_as_written
-
-SST2 = """\
-x-images:
- - &mead-gpu example/mead:gpu
-x-claims:
- - &claim_name data-rw-many
-
-tasks:
-
- - name: sst2
-   image: *mead-gpu
-   command: mead-train
-   args:
-    - "--basedir"
-    - "/data/${TASK_ID}"
-    - "--config"
-    - "${WORK_PATH}/${TASK_NAME}.yml"
-    - "--datasets"
-    - "${ROOT_PATH}/datasets.yml"
-    - "--embeddings"
-    - "${ROOT_PATH}/embeddings.yml"
-    - "--logging"
-    - "${ROOT_PATH}/logging.json"
-    - "--settings"
-    - "/data/mead-settings.json"
-    - "--reporting"
-    - "xpctl"
-    - "--xpctl:label"
-    - "${TASK_ID}"
-   mount:
-      name: data
-      path: "/data"
-      claim: *claim_name
-   num_gpus: 1
-
-"""
+from seed import SST2
 
 
 def read(text: str, path: str = "nlp/sst2") -> Job:
@@ -84,7 +49,7 @@ def test_the_seeds_own_example_parses_as_it_stands():
     job = read(SST2)
     assert (job.path, job.name, job.unsupported, job.warnings) == ("nlp/sst2", "sst2", (), ())
     (only,) = job.tasks
-    assert (only.image, only.command, only.num_gpus) == ("example/mead:gpu", ("mead-train",), 1)
+    assert (only.image, only.command, only.num_gpus) == ("example/mead-gpu:1", ("mead-train",), 1)
     assert only.args[:2] == ("--basedir", "/data/${TASK_ID}")
     assert only.mounts == (Mount("data", "/data", "data-rw-many"),)
 
