@@ -44,6 +44,14 @@ class Cluster:
         told = json.loads(self.kubectl("get", "--raw", "/version"))
         return int(told["major"]), int("".join(filter(str.isdecimal, told["minor"])))
 
+    def served(self, *words: str) -> list[str]:
+        """Its kinds, as ``pods`` or ``jobs.batch``. A group that another test brings or removes may be half there."""
+        for _ in range(20):
+            with suppress(AssertionError):
+                return self.kubectl("api-resources", *words, "-o", "name").split()
+            time.sleep(0.5)
+        return self.kubectl("api-resources", *words, "-o", "name").split()
+
     def control(self, *words: str) -> None:
         """Stop and start parts of the control plane."""
         environ = {**os.environ, "KUBE_RUN": str(self.kubeconfig.parent)}
@@ -153,7 +161,7 @@ def leave(one: Place, *, quiet: bool = True) -> None:
 
 def _kinds(cluster: Cluster) -> list[str]:
     """All that Odin may have made there and that this cluster serves."""
-    served = cluster.kubectl("api-resources", "--namespaced", "--verbs=patch", "-o", "name").split()
+    served = cluster.served("--namespaced", "--verbs=patch")
     return [each for each in _rights() if each in served]
 
 
