@@ -9,9 +9,10 @@ FROM python:${PYTHON} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore PIP_ONLY_BINARY=:all:
 WORKDIR /src
 # The packages are a layer of their own: a change of Odin alone downloads nothing again.
-COPY requirements/build.txt requirements/server.txt requirements/kubernetes.txt requirements/
+COPY requirements/build.txt requirements/server.txt requirements/kubernetes.txt requirements/postgresql.txt requirements/
 RUN python -m venv --without-pip /opt/odin \
- && pip --python /opt/odin/bin/python install --no-compile --require-hashes -r requirements/server.txt -r requirements/kubernetes.txt
+ && pip --python /opt/odin/bin/python install --no-compile --require-hashes \
+    -r requirements/server.txt -r requirements/kubernetes.txt -r requirements/postgresql.txt
 RUN python -m venv --without-pip /opt/build \
  && pip --python /opt/build/bin/python install --require-hashes -r requirements/build.txt
 COPY pyproject.toml README.md LICENSE ./

@@ -1,5 +1,5 @@
 # Each word is one of dev.py's, which works without make too: python3 dev.py demo
-.PHONY: demo test test-kubernetes lint cover screens bench bench-all rows up install fmt lock clean
+.PHONY: demo test test-kubernetes lint cover simulate chaos screens bench bench-all rows up install fmt lock clean
 
-demo test test-kubernetes lint cover screens bench bench-all rows up install fmt lock clean:
+demo test test-kubernetes lint cover simulate chaos screens bench bench-all rows up install fmt lock clean:
 	@python3 dev.py $@

@@ -4,6 +4,8 @@
     demo        start a server, push and run examples/digits, show what came of it, stop
     test        install and run the tests; what follows goes to pytest: dev.py test -k graph
     test-kubernetes  the tests of tests/kubernetes, on the cluster of KUBECONFIG or one of their own
+    simulate    seeded schedules of crashes and faults, ODIN_SEEDS of them; simulate --seed N replays one
+    chaos       servers, runners and PostgreSQL killed while pipelines run; chaos --help
     lint        formatting, rules, types and import contracts
     cover       the tests with coverage of model and engine, which must reach 95 %
     screens     pictures of what the commands show in a real terminal, in test-output/screens
@@ -210,15 +212,29 @@ def test_kubernetes(*words):
 
 
 def _test_cluster(words, *, disruptive):
-    """Side by side what can be; then, alone, what stops parts of the control plane."""
+    """Side by side what can be, most of which is waiting; then, alone, what stops parts of the control plane."""
     pytest = [PYTHON, "-m", "pytest", *(words or ["tests/kubernetes"])]
-    spread = [] if any(word.startswith("-n") for word in words) else ["-n", "2"]
+    spread = [] if any(word.startswith("-n") for word in words) else ["-n", "3", "--dist", "loadgroup"]
     marked = ["-m", "not disruptive"] if disruptive else []
     code = subprocess.run([*pytest, *spread, *marked], cwd=ROOT).returncode
     if disruptive and code == 0:
         code = subprocess.run([*pytest, "-n", "0", "-m", "disruptive"], cwd=ROOT).returncode
         code = 0 if code == 5 else code  # no tests collected
     return code
+
+
+def simulate(*words):
+    run_from_tests("simulation", words)
+
+
+def chaos(*words):
+    run_from_tests("chaos.havoc", words)
+
+
+def run_from_tests(module, words):
+    install("dev")
+    path = os.pathsep.join([str(ROOT / "tests"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    call(PYTHON, "-m", module, *words, env=os.environ | {"PYTHONPATH": path})
 
 
 def screens(*words):
@@ -263,7 +279,9 @@ def rows(*words):
 def lock():
     """Each lock agrees with the ones before it; pyproject.toml is the server's list."""
     install()
-    sources = {name: f"requirements/{name}.in" for name in ("uv", "build", "server", "kubernetes", "dev", "demo")}
+    sources = {
+        name: f"requirements/{name}.in" for name in ("uv", "build", "server", "kubernetes", "postgresql", "dev", "demo")
+    }
     sources["server"] = "pyproject.toml"
     compile_ = [BIN / "uv", "pip", "compile", "-q", "--upgrade", "--generate-hashes", "--universal"]
     compile_ += ["--python-version", "3.11", "--no-emit-index-url", "--no-annotate", "--no-header"]
@@ -420,7 +438,7 @@ def end_runner(data):
 WORDS = {
     "demo": demo, "test": test, "lint": lint, "cover": cover, "bench": bench, "rows": rows, "up": up, "fmt": fmt,
     "bench-all": lambda *words: bench("--all", *words), "install": lambda: install(), "lock": lock, "clean": clean,
-    "screens": screens, "test-kubernetes": test_kubernetes,
+    "chaos": chaos, "screens": screens, "simulate": simulate, "test-kubernetes": test_kubernetes,
 }  # fmt: skip
 
 

@@ -1,4 +1,7 @@
-"""W11: pods through Odin beside a bare asyncio client that creates and watches the same, on KUBECONFIG's cluster."""
+"""W11: pods through Odin beside a bare asyncio client that creates and watches the same pods, on KUBECONFIG's cluster.
+
+The same: what the bare client sends is a pod that Odin made just before, under another name and without its finalizer.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +25,10 @@ import yaml
 from server import Server
 from table import Row, Target
 
-PODS = 300
+PODS = 500
 IN_FLIGHT = 32
 ROUNDS = 3
-JOB = "pods"
+JOB, SAMPLE = "pods", "sample"
 REQUESTS = re.compile(r"^apiserver_request_total\{(.*)\} (\S+)$", re.M)
 LABEL = re.compile(r'(\w+)="([^"]*)"')
 OTHERS = {"events", "leases", "nodes"}  # the nodes' own, some seconds late: Odin writes none of them
@@ -34,7 +37,7 @@ Calls = Counter[tuple[str, str, str]]
 
 
 def pods(folder: Path) -> Iterator[Row]:
-    """W11: 300 pods ÷ a bare client's, and calls to the API server for each task (a few minutes)."""
+    """W11: 500 pods ÷ a bare client's, and calls to the API server for each task (a few minutes)."""
     if "KUBECONFIG" not in os.environ:
         print("W11: not run here: KUBECONFIG names no cluster")
         return
@@ -44,9 +47,13 @@ def pods(folder: Path) -> Iterator[Row]:
     with Server(folder / "pods", **settings) as server:
         committed = server.committed()
         server.client().push(JOB, {"main.yml": shapes.main_yml(shapes.fan_out(PODS))})
+        server.client().push(SAMPLE, {"main.yml": shapes.main_yml(shapes.fan_out(1))})
+        sample = server.client().launch(SAMPLE)
+        committed.wait(sample)
+        pod = cluster.made(sample)
         for _ in range(ROUNDS):
             before = cluster.calls()
-            bare.append(PODS / cluster.bare(PODS))
+            bare.append(PODS / cluster.bare(pod, PODS))
             bares = Calls(cluster.calls())
             bares.subtract(before)
             cluster.remove_bare()
@@ -94,9 +101,20 @@ class Cluster:
                 found[told["verb"], told["resource"], told.get("subresource", "")] += int(float(count))
         return found
 
-    def bare(self, count: int) -> float:
-        """Seconds from the first create until all are seen to have succeeded."""
-        return asyncio.run(self._bare(count))
+    def made(self, pipeline: str) -> dict[str, Any]:
+        """The pod that was made for a pipeline of one task, as it could be sent."""
+        (pod,) = json.loads(self._kubectl("get", "pods", "-l", f"odin/pipeline={pipeline}", "-o", "json"))["items"]
+        metadata, spec = pod["metadata"], pod["spec"]
+        for given in ("nodeName", "tolerations", "priority", "preemptionPolicy", "serviceAccount"):
+            spec.pop(given, None)
+        labels = {name.replace("odin/", "bench/"): value for name, value in metadata["labels"].items()}
+        annotations = {name: text for name, text in metadata["annotations"].items() if name.startswith("odin/")}
+        made = {"labels": labels | {"bench": "bare"}, "annotations": annotations}
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": made, "spec": spec}
+
+    def bare(self, pod: dict[str, Any], count: int) -> float:
+        """Seconds from the first create of such a pod until all are seen to have succeeded."""
+        return asyncio.run(self._bare(pod, count))
 
     def remove_bare(self) -> None:
         self._kubectl("delete", "pods", "-l", "bench=bare", "--wait=true", "--grace-period=1")
@@ -111,7 +129,7 @@ class Cluster:
             time.sleep(0.5)
         raise RuntimeError(f"the pods of {pipeline} were not let go of")
 
-    async def _bare(self, count: int) -> float:
+    async def _bare(self, pod: dict[str, Any], count: int) -> float:
         path = f"{self._server}/api/v1/namespaces/default/pods"
         connector = aiohttp.TCPConnector(ssl=self._tls, limit=IN_FLIGHT + 1)
         async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(None)) as session:
@@ -120,7 +138,7 @@ class Cluster:
             turns = asyncio.Semaphore(IN_FLIGHT)
 
             async def create(number: int) -> None:
-                async with turns, session.post(path, json=_pod(number)) as answer:
+                async with turns, session.post(path, json=_named(pod, number)) as answer:
                     answer.raise_for_status()
                     await answer.read()
 
@@ -149,14 +167,8 @@ class Cluster:
         return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def _pod(number: int) -> dict[str, Any]:
-    container = {"name": "task", "image": "any", "command": [shapes.PROGRAM]}
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": f"bare-{number}", "labels": {"bench": "bare"}},
-        "spec": {"restartPolicy": "Never", "containers": [container]},
-    }
+def _named(pod: dict[str, Any], number: int) -> dict[str, Any]:
+    return pod | {"metadata": pod["metadata"] | {"name": f"bare-{number}"}}
 
 
 def _tls(cluster: dict[str, str], user: dict[str, str]) -> ssl.SSLContext:

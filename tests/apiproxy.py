@@ -36,6 +36,7 @@ class Call:
     name: str
     query: dict[str, str]
     at: float
+    path: str = ""
 
     @property
     def is_page(self) -> bool:
@@ -112,6 +113,13 @@ class ApiProxy:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
         self._loop.close()
+
+    def reset(self) -> None:
+        """Do nothing to calls, and forget those that there were."""
+        self.fault = lambda _: None
+        self.calls.clear()
+        self.log.clear()
+        self.faults = self.most_at_once = 0
 
     @property
     def url(self) -> str:
@@ -240,7 +248,9 @@ def _call(request: web.BaseRequest) -> Call:
         verb = "watch" if query.get("watch") == "true" else "get" if name else "list"
     else:
         verb = {"POST": "create", "PATCH": "patch", "DELETE": "delete", "PUT": "update"}[request.method]
-    return Call(verb, f"{resource}/{sub}" if sub in SUBRESOURCES else resource, name, query, time.monotonic())
+    return Call(
+        verb, f"{resource}/{sub}" if sub in SUBRESOURCES else resource, name, query, time.monotonic(), request.path
+    )
 
 
 def _said(say: Say) -> web.Response:

@@ -13,34 +13,45 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from odin import settings as configuration
 from odin import wiring
+from odin.backup.switch import refuse_half_done
 from odin.engine.builds import Builds
 from odin.engine.cleanup import Cleaner
 from odin.engine.clock import Clock
 from odin.engine.commands import Commands
 from odin.engine.feed import Feed
+from odin.engine.keepsakes import Keepsakes
 from odin.engine.layout import Layout
 from odin.engine.loop import Engine
+from odin.engine.retention import DAY_S, Limits, Retention
 from odin.engine.taskuser import make_folders, refuse_dangers
 from odin.executors.nodereports import NodeReports, ReportedNodes
+from odin.exits import told
 from odin.jobs.checkouts import Checkouts
 from odin.jobs.deliveries import Deliveries
 from odin.jobs.repository import Repository
 from odin.jobs.workfolders import WorkFolders
 from odin.logformat import configure
-from odin.model.errors import Conflict, OdinError
+from odin.model.errors import Conflict, OdinError, Unavailable
 from odin.settings import Loaded, Settings
+from odin.store import copying
 from odin.store.database import Database
 from odin.store.deletion import Deletions
+from odin.store.expiry import Expiry
 from odin.store.facts import store_id
 from odin.store.happenings import Happenings
-from odin.store.holder import Holder
+from odin.store.holder import Holder, data_id
+from odin.store.leases import Leases
 from odin.store.migrate import bring_up_to_date
 from odin.store.queries import Queries
 from odin.store.users import Users
 from odin.wiring import Backend
+
+if TYPE_CHECKING:
+    from odin.backup.archive import Manifest
 
 log = logging.getLogger("odin")
 
@@ -76,8 +87,9 @@ def serve(flags: Mapping[str, object], *, check: bool = False, config: str | Non
 def migrate(flags: Mapping[str, object], *, config: str | None = None) -> int:
     """Bring the database to this program's schema and say what was done."""
     try:
-        settings = configuration.load(flags, os.environ, Path(config) if config else None).settings
+        settings = _settings(flags, config)
         _private_folder(settings.data)
+        refuse_half_done(settings.data)
         database = Database(settings.database_url)
         done = bring_up_to_date(database)
         database.close()
@@ -86,6 +98,43 @@ def migrate(flags: Mapping[str, object], *, config: str | None = None) -> int:
         return REFUSED if error.problems else FAILED
     print("the database was brought up to date" if done else "the database is up to date")
     return STARTED
+
+
+def backup(flags: Mapping[str, object], file: str, *, config: str | None = None) -> int:
+    """Back up into ``file``, beside a running server; say what is in it."""
+    from odin.backup.making import make
+
+    try:
+        made = make(_settings(flags, config), Path(file))
+    except (OdinError, OSError) as error:
+        return told("odin-serve backup", error)
+    print(f"{file}: {_contents(made)}")
+    return STARTED
+
+
+def restore(flags: Mapping[str, object], file: str, *, config: str | None = None) -> int:
+    """Put what ``file`` holds in the place of the database and the jobs; say where these are now."""
+    from odin.backup.restoring import restore as put_back
+
+    try:
+        settings = _settings(flags, config)
+        os.umask(0o077)
+        restored = put_back(settings, Path(file))
+    except (OdinError, OSError) as error:
+        return told("odin-serve restore", error)
+    print(f"restored into {settings.data}: {_contents(restored.manifest)}")
+    for place in restored.kept:
+        print(f"  what was there before is {place}")
+    return STARTED
+
+
+def _contents(manifest: Manifest) -> str:
+    sizes = ", ".join(f"{name} {part.bytes} bytes" for name, part in manifest.parts.items())
+    return f"{manifest.pipelines} pipelines as of {manifest.at}, schema {manifest.schema} ({sizes})"
+
+
+def _settings(flags: Mapping[str, object], config: str | None) -> Settings:
+    return configuration.load(flags, os.environ, Path(config) if config else None).settings
 
 
 def _print_settings(loaded: Loaded) -> int:
@@ -112,6 +161,7 @@ class Rooms:
     commands: Commands
     queries: Queries
     backend: Backend
+    retention: Retention
 
 
 class Server:
@@ -130,6 +180,7 @@ class Server:
         configure(settings.log_level, settings.log_format)
         make_folders(settings.data, self._layout.passages, self._layout.task_user)
         self._hold(settings.data / "server.lock", f"the data folder {settings.data}", "give this one another --data")
+        refuse_half_done(settings.data)
         from odin.api.server import listen
 
         sockets = self._listen(listen)
@@ -153,14 +204,23 @@ class Server:
     def _hold(self, lock: Path, what: str, remedy: str) -> None:
         self._stack.callback(Holder(lock, what, remedy).release)
 
+    def _hold_file(self, path: Path) -> None:
+        file = f"the database {path}"
+        self._hold(Path(f"{path}.lock"), file, "give this one another --database")
+        if damage := copying.wrong(path):
+            raise Unavailable(
+                f"{file} is damaged: {damage[0]}; put a backup back with odin-serve restore FILE,"
+                " or copy what can be read of it with the .recover of sqlite3"
+            )
+
     def _build(self) -> Rooms:
         settings, layout = self._settings, self._layout
         database = Database(settings.database_url)
         self._stack.callback(database.close)
         if layout.task_user is not None and settings.executor == "local":
-            refuse_dangers(settings.data, layout.passages, Path(database.path), layout.task_user)
-        lock, file = Path(f"{database.path}.lock"), f"the database {database.path}"
-        self._hold(lock, file, "give this one another --database")
+            refuse_dangers(settings.data, layout.passages, database.path, layout.task_user)
+        if database.path is not None:
+            self._hold_file(database.path)
         if bring_up_to_date(database):
             log.info("the database was brought to this version's schema")
         repository = Repository.open(settings.data / "jobs.git", remote=settings.jobs_remote)
@@ -170,11 +230,33 @@ class Server:
         backend = self._backend(database, repository, queries)
         self._stack.callback(backend.close)
         cleaner = Cleaner(layout, settings.data / "logs", Deletions(database), checkouts, queries, backend.objects)
-        builds = Builds(layout, checkouts, WorkFolders(repository), queries)
-        builds.mend(database)
-        engine = Engine(database, backend.place, backend.launches, builds.build, clock=Clock(), feed=Feed())
+        builds = Builds(layout, checkouts, WorkFolders(repository), queries, Keepsakes(layout, settings.data / "logs"))
+        leases = self._leases(database, backend.reach)
+        builds.mend(database, leases.driver.owner if leases is not None else None)
+        engine = Engine(
+            database, backend.place, backend.launches, builds.build, clock=Clock(), feed=Feed(), leases=leases
+        )
         commands = Commands(engine, repository, checkouts, queries, cleaner, layout, backend.check)
-        return Rooms(database, Users(database), repository, engine, commands, queries, backend)
+        retention = Retention(
+            Limits(settings.retain_days and settings.retain_days * DAY_S, settings.retain_bytes),
+            Expiry(database),
+            cleaner,
+            clock=engine.clock,
+            gone=engine.feed.removed,
+        )
+        return Rooms(database, Users(database), repository, engine, commands, queries, backend, retention)
+
+    def _leases(self, database: Database, reach: str | None) -> Leases | None:
+        """Where there may be several servers, this one is one of them from now on."""
+        if database.kind == "sqlite":
+            return None
+        home = data_id(self._settings.data)
+        name = f"process {os.getpid()} on {socket.gethostname()}"
+        leases = Leases(database, home=home, place=reach or f"local:{home}", name=name)
+        leases.take()
+        if others := leases.others():
+            log.info("other servers on this database: %s", ", ".join(others))
+        return leases
 
     def _backend(self, database: Database, repository: Repository, queries: Queries) -> Backend:
         settings, layout = self._settings, self._layout
@@ -209,10 +291,13 @@ class Server:
             nodes=ReportedNodes(rooms.backend.nodes, reports),
             reports=reports,
             feed=rooms.engine.feed,
+            retained=rooms.retention.figures,
         )
         rooms.engine.feed.attach(asyncio.get_running_loop())
-        await asyncio.to_thread(rooms.commands.cleaner.resume)
+        waiting = await asyncio.to_thread(rooms.commands.cleaner.resume, is_alone=not rooms.engine.others())
         rooms.engine.start()
+        finishing = asyncio.create_task(rooms.commands.finish_cleanups(waiting))
+        rooms.retention.start()
         try:
             self._greet(sockets, password)
             async with warned(settings.legacy_ws):
@@ -221,6 +306,8 @@ class Server:
                 gc.set_threshold(*COLLECT)
                 await server.serve(sockets=sockets)
         finally:
+            finishing.cancel()
+            await asyncio.to_thread(rooms.retention.stop)
             await asyncio.to_thread(rooms.engine.stop)
 
     def _greet(self, sockets: list[socket.socket], password: str | None) -> None:

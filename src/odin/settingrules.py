@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from odin.model.errors import InvalidInput, Problem
 from odin.model.names import user_name
+from odin.model.quantities import memory_bytes
 
 TRUTH = {
     "yes": True,
@@ -68,6 +69,26 @@ def cores(raw: Raw) -> float:
         count = 0.0
     if isinstance(raw.value, bool) or not 0.001 <= count <= 100_000:
         raise ValueError("must be a number of CPUs above 0, such as 4 or 0.5")
+    return count
+
+
+def days(raw: Raw) -> float:
+    try:
+        count = float(raw.value)
+    except (TypeError, ValueError):
+        count = 0.0
+    if isinstance(raw.value, bool) or not 0 < count <= 36_500:
+        raise ValueError("must be a number of days above 0, such as 30 or 0.5")
+    return count
+
+
+def size(raw: Raw) -> int:
+    try:
+        count = memory_bytes(str(raw.value))
+    except InvalidInput:
+        count = 0
+    if isinstance(raw.value, bool) or count < 1:
+        raise ValueError("must be a number of bytes, such as 500G or 64Gi")
     return count
 
 

@@ -23,11 +23,13 @@ from odin.settingrules import (
     Rule,
     choice,
     cores,
+    days,
     folder,
     integer,
     items,
     mapping,
     networks,
+    size,
     text,
     truth,
     username,
@@ -77,7 +79,7 @@ class Settings:
     host: Annotated[str, Rule(text, "address to listen on", "127.0.0.1")]
     port: Annotated[int, Rule(integer(0, 65535), "port to listen on; 0 takes a free one", 9003)]
     database_url: Annotated[str, Rule(text,
-        "the database", lambda known: f"sqlite:///{known['data']}/odin.db", shown="sqlite:///$ODIN_DATA/odin.db",
+        "the database: SQLite or PostgreSQL", lambda known: f"sqlite:///{known['data']}/odin.db", shown="sqlite:///$ODIN_DATA/odin.db",
         masked="password")] = field(repr=False)
     executor: Annotated[str, Rule(choice("local", "kubernetes"), "where tasks run: local or kubernetes", "local")]
     jobs_remote: Annotated[str | None, Rule(text,
@@ -105,6 +107,11 @@ class Settings:
     max_connections: Annotated[int, Rule(integer(1, 1_000_000), "connections open at once", 2_000)]
     legacy_ws: Annotated[bool, Rule(truth,
         "yes: WebSockets do everything without a token, and read ?token=, for older clients; warns while on", False)]
+    retain_days: Annotated[float | None, Rule(days,
+        "remove all that a pipeline left so long after its end", shown="none: for ever", unit="days")]
+    retain_bytes: Annotated[int | None, Rule(size,
+        "remove what the pipelines left that ended first, while files and logs of all hold more than this",
+        shown="none: as much as there is", unit="bytes, such as 500G")]
     local_cpus: Annotated[float, Rule(cores,
         "what local tasks may take at once", _available, shown="the cores", unit="CPUs")]
     local_mounts: Annotated[Mapping[str, str], Rule(mapping,
@@ -262,7 +269,6 @@ def reference() -> list[tuple[str, str, str]]:
 
 
 def _refusals(settings: Settings) -> Iterator[tuple[bool, str]]:
-    sqlite = settings.database_url.removeprefix("sqlite:///")
     exposed = settings.executor == "local" and not settings.loopback_only
     yield (
         exposed and not settings.task_user and not settings.allow_remote_local,
@@ -278,9 +284,9 @@ def _refusals(settings: Settings) -> Iterator[tuple[bool, str]]:
         f"ODIN_MIDGARD_TOKEN is shorter than {SHORTEST_SECRET} bytes; make one with: openssl rand -hex 32",
     )
     yield (
-        sqlite == settings.database_url or not sqlite.startswith("/"),
-        "ODIN_DATABASE_URL must be sqlite:/// and an absolute path, such as sqlite:////srv/odin/odin.db;"
-        " other databases are not in this version",
+        not settings.database_url.startswith(("sqlite:////", "postgresql://", "postgres://")),
+        "ODIN_DATABASE_URL must be sqlite:/// and an absolute path, such as sqlite:////srv/odin/odin.db,"
+        " or one of PostgreSQL, such as postgresql://odin@db.example.org/odin",
     )
     user, tasks = os.geteuid(), settings.kubernetes_run_as
     yield (
@@ -413,4 +419,5 @@ def _shown(name: str, value: Any) -> str:
 
 def _without_password(url: str) -> str:
     password = urlsplit(url).password
-    return url.replace(f":{password}@", ":********@") if password else url
+    shown = url.replace(f":{password}@", ":********@") if password else url
+    return re.sub(r"([?&](?:ssl)?password=)[^&]*", r"\1********", shown)

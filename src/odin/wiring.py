@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from odin.engine.launches import Launches
 from odin.engine.layout import Layout
-from odin.engine.loop import LocalPlace
 from odin.engine.places import Check, Machine
 from odin.engine.taskuser import TaskUser
+from odin.engine.turns import LocalPlace
 from odin.executors.local import LocalExecutor
 from odin.executors.logs import LocalLogs
 from odin.executors.machine import LocalNodes
@@ -24,6 +24,7 @@ from odin.settings import Settings
 from odin.store.queries import Queries
 
 if TYPE_CHECKING:
+    from odin.executors.kubernetes.census import ClusterCensus
     from odin.executors.kubernetes.delivery import Files
     from odin.executors.kubernetes.happenings import Keep
     from odin.executors.kubernetes.site import Site
@@ -33,8 +34,12 @@ MISSING = "the Kubernetes client is not installed: pip install 'odin-pipelines[k
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """What the rooms above are given of one place. ``close`` lets go of what ``nodes`` holds."""
+    """What the rooms above are given of one place. ``close`` lets go of what ``nodes`` holds.
 
+    ``reach`` names what another server must reach too, to drive what this one drives; None where no other can.
+    """
+
+    reach: str | None
     place: LocalPlace
     launches: Launches
     logs: Logs
@@ -68,6 +73,7 @@ def local(settings: Settings, layout: Layout) -> Backend:
     )
     nodes = LocalNodes(slots=max(1, int(settings.local_cpus)))
     return Backend(
+        None,
         place,
         Launches(layout, settings.local_mounts),
         LocalLogs(settings.data),
@@ -84,7 +90,7 @@ def kubernetes(
 ) -> Backend:
     """Pods of a cluster, whose events ``keep`` keeps. Raises Unavailable saying what is missing to reach one."""
     try:
-        from odin.executors.kubernetes.cluster import Cluster, configuration, own_namespace
+        from odin.executors.kubernetes.cluster import Cluster, own_namespace
     except ImportError as error:
         raise Unavailable(f"{MISSING} ({error})") from error
     from odin.executors.kubernetes.checks import ClusterCheck
@@ -96,13 +102,13 @@ def kubernetes(
     from odin.executors.kubernetes.paths import PodPaths
     from odin.executors.kubernetes.resources import ClusterResources
 
-    named = os.environ.get("KUBECONFIG")
-    config = configuration(Path(named) if named else None, settings.kubernetes_context)
+    config = _context(settings)
     site = _site(settings, store, settings.namespace or own_namespace(config))
     manifests = Manifests(site, partial(_files_of, deliveries, queries), partial(_make_folder, layout))
     connect = partial(Cluster, config, site.namespace, calls_per_s=settings.kubernetes_calls)
     place = KubernetesExecutor(connect, manifests, data=settings.data, outputs_path=layout.outputs, keep=keep)
     return Backend(
+        f"kubernetes:{site.namespace}",
         place,
         Launches(PodPaths(has_claim=site.data_claim is not None)),
         ClusterLogs(settings.data, place.log),
@@ -112,6 +118,25 @@ def kubernetes(
         ClusterCheck(site, manifests, deliveries.sizes, deliveries.root_files),
         lambda: None,
     )
+
+
+def cluster_census(settings: Settings, store: str) -> ClusterCensus:
+    """What this store has in the cluster. Raises Unavailable saying what is missing to reach one."""
+    try:
+        from odin.executors.kubernetes.census import ClusterCensus
+        from odin.executors.kubernetes.cluster import Cluster, own_namespace
+    except ImportError as error:
+        raise Unavailable(f"{MISSING} ({error})") from error
+    config = _context(settings)
+    namespace = settings.namespace or own_namespace(config)
+    return ClusterCensus(partial(Cluster, config, namespace, calls_per_s=settings.kubernetes_calls), store)
+
+
+def _context(settings: Settings) -> Any:
+    from odin.executors.kubernetes.cluster import configuration
+
+    named = os.environ.get("KUBECONFIG")
+    return configuration(Path(named) if named else None, settings.kubernetes_context)
 
 
 def _files_of(deliveries: Deliveries, queries: Queries, launch: TaskLaunch) -> tuple[Files, str]:

@@ -307,6 +307,15 @@ class Serving:
         """Run one of the commands, signed in as the admin; ``code`` is what it must end with, None for any."""
         return Person(self.home, self.url, self.tools, self.api().token).run(*words, code=code, **options)
 
+    def operate(self, *words: str | Path, code: int = 0, fault: str | None = None) -> Done:
+        """Run one of the server's own commands on these folders, as whoever runs the server does."""
+        command = [str(BIN / words[0]), *map(str, words[1:]), "--data", str(self.data)]
+        env = self.environment(fault)
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
+        assert done.returncode == code, (words, done.returncode, done.stdout, done.stderr)
+        assert "Traceback" not in done.stderr, done.stderr
+        return Done(done.returncode, done.stdout, done.stderr)
+
     def tool(self, name: str, script: str) -> Path:
         """Make a program of a shell script."""
         return make_tool(self.tools / name, script)

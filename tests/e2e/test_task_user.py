@@ -208,6 +208,20 @@ def test_a_restart_goes_on_with_the_folders_as_they_are(alone):
     assert alone.api().finished(again)["outcome"] == "succeeded"
 
 
+def test_what_a_resumed_pipeline_keeps_still_belongs_to_whom_its_tasks_run_as(served):
+    wrote = "mkdir -p deep; echo some > deep/file; chmod 700 deep"
+    wants = "[ -e $ODIN_RUN_PATH/x/again ] || { touch $ODIN_RUN_PATH/x/again; exit 1; }; cat $ODIN_RUN_PATH/x/deep/file"
+    served.api().push("kept", job(task("x", wrote), task("y", wants, "x")))
+    first = served.api().finished(served.api().launch("kept"))
+    assert first["outcome"] == "failed"
+    second = served.api().finished(served.command("odin-resume", first["id"]).line)
+    assert second["outcome"] == "succeeded"
+    kept = served.shared / "runs" / second["id"] / "x"
+    for path in (kept, kept / "deep", kept / "deep" / "file"):
+        assert path.owner() == TASK_USER
+    assert mode(kept / "deep")[1] == 0o700
+
+
 def test_folders_above_the_shared_one_are_made_so_that_tasks_can_pass(alone):
     alone.settings["SHARED"] = str(alone.folder / "deep" / "down" / "shared")
     alone.start()

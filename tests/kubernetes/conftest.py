@@ -13,11 +13,13 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from clusters import CONTROL, TOOLS, Cluster, Place, leave, place
+from kubernetes.ledgers import Ledger, reachable
 
 
 @pytest.fixture(scope="session")
@@ -59,10 +61,36 @@ def odin(cluster: Cluster) -> Iterator[Place]:
 def fresh(cluster: Cluster) -> Iterator[Callable[..., Place]]:
     """Makes servers of the test's own, with settings; the test starts and stops them."""
     with ExitStack() as stack:
+        yield partial(made, stack, cluster)
 
-        def make(**settings: str) -> Place:
-            one = place(cluster, **settings)
-            stack.callback(leave, one)
-            return one
 
-        yield make
+@pytest.fixture(scope="module")
+def lasting(cluster: Cluster) -> Iterator[Callable[..., Place]]:
+    """As ``fresh``, for servers that the tests of a module share."""
+    with ExitStack() as stack:
+        yield partial(made, stack, cluster)
+
+
+@pytest.fixture(scope="module")
+def _restarted(lasting: Callable[..., Place]) -> Place:
+    return lasting()
+
+
+@pytest.fixture
+def restarted(_restarted: Place) -> Place:
+    """A running server in a namespace of its own, which the tests of a module share and may kill."""
+    if not _restarted.serving.alive:
+        _restarted.serving.start()
+    return _restarted
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    """What pods did, where the nodes are this machine."""
+    return reachable(tmp_path)
+
+
+def made(stack: ExitStack, cluster: Cluster, **settings: str) -> Place:
+    one = place(cluster, **settings)
+    stack.callback(leave, one)
+    return one

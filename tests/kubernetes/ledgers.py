@@ -19,10 +19,13 @@ class Ledger:
         self.path.touch()
         self.path.chmod(0o666)
 
-    def task(self, name: str, *, seconds: float = 0.0, code: int = 0, **fields: Any) -> dict[str, Any]:
-        """One that says when it starts and ends."""
+    def task(
+        self, name: str, *, seconds: float = 0.0, later: float | None = None, code: int = 0, **fields: Any
+    ) -> dict[str, Any]:
+        """One that says when it starts and ends; attempts after the first take ``later`` seconds, if that is given."""
         start, end = (f"echo {word} $ODIN_TASK_ID $ODIN_ATTEMPT >> {self.path}" for word in ("start", "end"))
-        script = f"{start}; sleep {seconds}; {end}; exit {code}"
+        length = seconds if later is None else f"$(test $ODIN_ATTEMPT = 1 && echo {seconds} || echo {later})"
+        script = f"{start}; sleep {length}; {end}; exit {code}"
         return {"name": name, "script": script, **fields}
 
     def tasks(self, count: int, **fields: Any) -> list[dict[str, Any]]:
@@ -52,3 +55,10 @@ class Ledger:
         ids = [f"{pipeline}--{name}" for name in names]
         assert self.starts() == {(task, "1"): 1 for task in ids}, self.starts()
         assert sorted(each["metadata"]["name"] for each in odin.objects("pods", pipeline)) == sorted(ids)
+
+
+def reachable(folder: Path) -> Ledger:
+    """One in a temporary folder of pytest's, into which users that are nobody here can come."""
+    for each in (folder, *folder.parents[:2]):
+        each.chmod(0o755)
+    return Ledger(folder)

@@ -10,6 +10,8 @@ import pytest
 from clusters import Place
 from e2e.serving import Api, sign_in, until
 
+pytestmark = pytest.mark.xdist_group("a58")  # what they share takes long to make
+
 SECRET = "the-secret-in-the-log"
 POD = {
     "apiVersion": "v1",
@@ -59,10 +61,10 @@ def ask(api: Api, name: str, way: str) -> Any:
     return api.ask("GET", f"/v1/resources/{name.replace('/', '%2F')}/{way}")
 
 
-@pytest.fixture
-def others(fresh) -> Place:
+@pytest.fixture(scope="module")
+def others(lasting) -> Place:
     """A server whose setting lists more than it may ever tell."""
-    odin = fresh(KUBERNETES_RESOURCES="svc/*,po/web-*,secret/*,cm/*")
+    odin = lasting(KUBERNETES_RESOURCES="svc/*,po/web-*,secret/*,cm/*")
     odin.serving.start()
     foreign(odin)
     return odin

@@ -31,9 +31,8 @@ def test_the_clusters_events_of_a_task_stand_among_odins_in_order_of_time(odin: 
     assert "Scheduled" in odin.command("odin-events", task).out
 
 
-def test_events_are_kept_after_the_cluster_forgot_them_and_over_a_restart(fresh) -> None:
-    odin = fresh()
-    odin.serving.start()
+def test_events_are_kept_after_the_cluster_forgot_them_and_over_a_restart(restarted: Place) -> None:
+    odin = restarted
     task = odin.run([{"name": "a", "script": "true"}], job="forgotten")["tasks"]["a"]["id"]
     until(lambda: "Started" in reasons(odin, task))
     before = events(odin, task)
@@ -44,9 +43,8 @@ def test_events_are_kept_after_the_cluster_forgot_them_and_over_a_restart(fresh)
     assert {each["id"] for each in before} <= {each["id"] for each in events(odin, task)}
 
 
-def test_what_a_server_that_was_away_has_missed_is_heard_when_it_is_back(fresh) -> None:
-    odin = fresh()
-    odin.serving.start()
+def test_what_a_server_that_was_away_has_missed_is_heard_when_it_is_back(restarted: Place) -> None:
+    odin = restarted
     task = f"{odin.begin([{'name': 'a', 'script': 'sleep 2'}], job='missed')}--a"
     odin.api.executing(task)
     odin.serving.kill()

@@ -17,6 +17,8 @@ import pytest
 from clusters import IMAGE, Cluster, Place, leave, place
 from e2e.serving import DEADLINE_S, Done, Serving
 
+pytestmark = pytest.mark.xdist_group("examples")  # what they share takes long to make
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 JOBS = sorted({path.parent.name for path in EXAMPLES.glob("*/main.yml*")})
 CONTEXT = {"sweep": ["--x:lr", "0.01,0.1,0.3"]}

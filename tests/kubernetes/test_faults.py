@@ -11,14 +11,15 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from apiproxy import ApiProxy, Break, Call, Expire, Fault, Hold, Lose, Say
-from clusters import Cluster, Place
+from clusters import Cluster, Place, shell
 from e2e.serving import until
 from kubernetes.ledgers import Ledger
 
@@ -36,27 +37,38 @@ OUTAGES = (
 Start = Callable[..., tuple[Place, ApiProxy]]
 
 
-@pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    return Ledger(tmp_path)
-
-
-@pytest.fixture
-def behind(cluster: Cluster, fresh: Callable[..., Place]) -> Iterator[Start]:
-    """Starts a server behind a proxy."""
+@pytest.fixture(scope="module")
+def shared(cluster: Cluster, lasting: Callable[..., Place]) -> Iterator[Start]:
+    """Gives servers behind proxies: the same one to all that ask for the same settings."""
     with ExitStack() as stack:
+        there: dict[tuple[tuple[str, str], ...], tuple[Place, ApiProxy]] = {}
 
         def start(**settings: str) -> tuple[Place, ApiProxy]:
-            proxy = stack.enter_context(ApiProxy(cluster.kubeconfig))
-            odin = fresh(**settings)
-            kubeconfig = Path(odin.serving.variables["KUBECONFIG"])
-            odin.serving.variables["KUBECONFIG"] = str(proxy.through(kubeconfig))
-            odin.serving.start()
-            return odin, proxy
+            key = tuple(settings.items())
+            if key not in there:
+                proxy = stack.enter_context(ApiProxy(cluster.kubeconfig))
+                there[key] = lasting(**settings), proxy
+                variables = there[key][0].serving.variables
+                variables["KUBECONFIG"] = str(proxy.through(Path(variables["KUBECONFIG"])))
+            return there[key]
 
         yield start
+
+
+@pytest.fixture
+def behind(shared: Start) -> Start:
+    """Gives a running server, and the proxy before it as if it were new."""
+
+    def start(**settings: str) -> tuple[Place, ApiProxy]:
+        odin, proxy = shared(**settings)
+        proxy.reset()
+        if not odin.serving.alive:
+            odin.serving.start()
+        until(lambda: odin.api.get("/readyz")["placeAway"] is None)
+        proxy.reset()
+        return odin, proxy
+
+    return start
 
 
 def all_run_once(odin: Place, ledger: Ledger, tasks: list[dict[str, Any]]) -> None:
@@ -77,6 +89,94 @@ def test_f05_a_create_whose_answer_is_lost_makes_one_pod_of_one_name(behind: Sta
     proxy.fault = lose_the_first
     all_run_once(odin, ledger, ledger.tasks(PODS))
     assert len(lost) == PODS
+
+
+def alone(odin: Place) -> None:
+    """Start the server and do not wait until it is ready."""
+    odin.serving.process = odin.serving.popen()
+
+
+def answers(odin: Place) -> bool:
+    with suppress(OSError, HTTPException):
+        return odin.api.ask("GET", "/healthz").status == 200
+    return False
+
+
+def test_f33_a_server_that_has_not_reached_the_cluster_is_not_ready_and_takes_no_launch(behind: Start) -> None:
+    odin, proxy = behind()
+    odin.api.push("job", {"tasks": [shell({"name": "a", "script": "true", "resource_type": "RayJob"})]})
+    odin.serving.terminate()
+    proxy.fault = lambda _: Break()
+    alone(odin)
+    until(lambda: answers(odin))
+    said = until(
+        lambda: (told := odin.api.ask("GET", "/readyz").json["detail"]) and "cannot be reached" in told and told
+    )
+    assert "no job can be launched yet: the cluster has not told yet what it serves" in said
+    launch = odin.api.ask("POST", "/v1/pipelines", {"pipeline": {"job": "job"}})
+    assert (launch.status, launch.headers["retry-after"]) == (503, "5")
+    proxy.fault = lambda _: None
+    until(lambda: odin.api.ask("GET", "/readyz").status == 200)
+    launch = odin.api.ask("POST", "/v1/pipelines", {"pipeline": {"job": "job"}})
+    assert (launch.status, "resource_type RayJob" in launch.json["detail"]) == (422, True), "it is judged at once"
+
+
+def test_p10_a_cleanup_that_a_crash_cut_short_is_finished_once_the_cluster_is_back(behind: Start) -> None:
+    odin, proxy = behind()
+    pipeline = odin.run([{"name": "a", "script": "true"}])["id"]
+    odin.serving.terminate()
+    odin.serving.start(fault="cleanup:marked:kill")
+    with suppress(OSError, HTTPException):
+        odin.api.ask("DELETE", f"/v1/pipelines/{pipeline}?db=true&fs=true")
+    odin.serving.gone()
+    proxy.fault = lambda _: Break()
+    alone(odin)
+    until(lambda: answers(odin))
+    until(lambda: "the cleanup of" in odin.serving.said())
+    assert odin.api.ask("GET", f"/v1/pipelines/{pipeline}").status == 200
+    proxy.fault = lambda _: None
+    until(lambda: odin.api.ask("GET", f"/v1/pipelines/{pipeline}").status == 404)
+    assert odin.objects("pods,configmaps", pipeline) == []
+    assert not (odin.serving.shared / "runs" / pipeline).exists()
+
+
+def test_f37_a_group_of_kinds_that_does_not_answer_keeps_nobody_from_the_others(behind: Start) -> None:
+    odin, proxy = behind()
+    jobs = {"tasks": [shell({"name": "a", "script": "true", "resource_type": "Job"})]}
+    odin.api.push("jobs", jobs)
+    odin.serving.terminate()
+    proxy.fault = lambda call: Say(503, "ServiceUnavailable", "no endpoints") if call.path == "/apis/batch/v1" else None
+    odin.serving.start()
+    assert odin.run([{"name": "a", "script": "true"}], job="pods")["outcome"] == "succeeded"
+    launch = odin.api.ask("POST", "/v1/pipelines", {"pipeline": {"job": "jobs"}})
+    assert (launch.status, "no endpoints" in launch.json["detail"]) == (503, True)
+    proxy.fault = lambda _: None
+    pipeline = until(lambda: odin.api.ask("POST", "/v1/pipelines", {"pipeline": {"job": "jobs"}}).json.get("pipeline"))
+    assert odin.api.finished(pipeline["id"])["outcome"] == "succeeded"
+
+
+def test_f35_what_cannot_be_seen_after_a_restart_is_not_taken_for_lost(behind: Start) -> None:
+    """The rights to a kind are taken away, then its group does not answer; its pod runs all the time."""
+    odin, proxy = behind()
+    task = {"name": "a", "script": "sleep 600", "resource_type": "Job", "grace_period": 1}
+    pipeline = odin.begin([task, {"name": "b", "script": "echo b"}])
+    odin.api.executing(f"{pipeline}--a")
+    words = 'jobs.batch is forbidden: User "odin" cannot list resource "jobs" in API group "batch"'
+    for fault, said in (
+        (Say(403, "Forbidden", words), "cannot list"),
+        (Say(503, message="no endpoints"), "no endpoints"),
+    ):
+        odin.serving.kill()
+        proxy.fault = lambda call, fault=fault: fault if call.path.startswith("/apis/batch/") else None  # type: ignore[misc]
+        odin.serving.start()
+        until(lambda: odin.api.task(f"{pipeline}--b")["status"] == "executed")
+        assert said in odin.reason(f"{pipeline}--a", lambda reason: said in reason)  # noqa: B023 - at once
+        assert odin.api.task(f"{pipeline}--a")["status"] == "executing"
+        proxy.fault = lambda _: None
+        until(lambda: odin.api.task(f"{pipeline}--a")["reason"] is None)
+    odin.command("odin-cancel", pipeline)
+    assert odin.api.finished(pipeline)["tasks"]["a"]["status"] == "terminated"
+    assert odin.api.task(f"{pipeline}--a")["attempt"] == 1
 
 
 def test_f06_an_object_of_somebody_else_with_the_name_fails_the_task_and_is_left_alone(behind: Start) -> None:
@@ -114,7 +214,6 @@ def test_f27_outages_of_any_kind_change_no_state(behind: Start, ledger: Ledger, 
 
 def test_f28_an_api_server_that_wants_to_be_left_alone_is(behind: Start, ledger: Ledger) -> None:
     odin, proxy = behind()
-    until(lambda: proxy.calls["watch", "pods"])
     told: list[float] = []
 
     def busy(call: Call) -> Fault | None:

@@ -25,6 +25,8 @@ import pytest
 from e2e.serving import until
 from odin import __version__
 
+pytestmark = pytest.mark.xdist_group("image")  # what they share takes long to make
+
 ROOT = Path(__file__).parents[2]
 TEXT = re.sub(r"^#.*\n", "", (ROOT / "Dockerfile").read_text(), flags=re.M).replace("\\\n", " ")
 STEPS = [tuple(line.split(maxsplit=1)) for line in TEXT.splitlines() if line.strip()]

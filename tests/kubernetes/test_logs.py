@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
-import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from clusters import Cluster, Place
+from clusters import Place
 from e2e.serving import BIN, until
 
 BIG = "i=0; while [ $i -lt 20000 ]; do echo line $i of many; i=$((i+1)); done"
@@ -84,9 +80,8 @@ def test_a_container_that_there_is_not_is_answered_with_those_that_there_are(odi
         assert 'no container "tsk"; it has task' in said
 
 
-def test_f38_a_log_is_whole_when_the_server_was_away_at_its_end(fresh) -> None:
-    odin = fresh()
-    odin.serving.start()
+def test_f38_a_log_is_whole_when_the_server_was_away_at_its_end(restarted: Place) -> None:
+    odin = restarted
     pipeline = odin.begin([{"name": "a", "script": "echo begun; sleep 3; echo ended"}], job="away")
     odin.api.executing(f"{pipeline}--a")
     until(lambda: now(odin, f"{pipeline}--a") == "begun\n")
@@ -106,37 +101,50 @@ def test_f38_a_pod_that_is_deleted_while_it_writes_leaves_all_that_it_wrote(odin
     odin.api.finished(pipeline)
     lines = odin.api.log(task).decode().splitlines()
     assert lines[:-1] == [f"line {number}" for number in range(len(lines) - 1)]
-    assert lines[-1] == f"last {len(lines) - 1}"
+    said = len(lines) - 1
+    assert lines[-1] in (f"last {said}", f"last {said - 1}"), "it may end before it counts on"
 
 
-@pytest.mark.disruptive
-def test_f38_a_node_that_is_silent_for_a_while_loses_nothing(control: Cluster, fresh) -> None:
-    """Its agent hangs in the middle of the stream, and the pod ends meanwhile."""
-    odin = fresh()
-    odin.serving.start()
-    script = "i=0; while [ $i -lt 1500 ]; do echo line $i; i=$((i+1)); sleep 0.005; done"
-    pipeline = odin.begin([{"name": "a", "script": script}], job="silent")
+GONE = b"\n[odin: the pod was gone before the end of this log was read]\n"
+
+
+def by_force(odin: Place, task: str) -> None:
+    """Remove a pod whatever holds it, as somebody in despair does."""
+    odin.kubectl("patch", "pod", task, "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+    odin.kubectl("delete", "pod", task, "--force", "--grace-period=0", "--wait=false")
+
+
+def test_f38_a_pod_that_is_removed_by_force_leaves_a_log_that_says_so(odin: Place) -> None:
+    pipeline = odin.begin([{"name": "a", "script": "echo begun; sleep 600"}], job="forced")
     task = f"{pipeline}--a"
     odin.api.executing(task)
-    until(lambda: now(odin, task))
-    agents = kubelets(control)
-    for pid in agents:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        time.sleep(20)
-    finally:
-        for pid in agents:
-            os.kill(pid, signal.SIGCONT)
-    odin.api.finished(pipeline)
-    assert odin.api.log(task).decode() == "".join(f"line {number}\n" for number in range(1500))
+    by_force(odin, task)
+    done = odin.api.finished(pipeline)["tasks"]["a"]
+    assert (done["status"], "removed from the cluster by force" in done["reason"]) == ("failed", True)
+    assert until(lambda: odin.api.log(task)) == GONE
 
 
-def kubelets(control: Cluster) -> list[int]:
-    """The agents of this cluster's nodes."""
-    mine = str(control.kubeconfig.parent)
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        words = entry.read_bytes().decode(errors="replace") if entry.exists() else ""
-        if "process_kubelet" in words and mine in words:
-            found.append(int(entry.parent.name))
-    return found
+def test_f38_a_copy_whose_pod_was_removed_while_the_server_was_down_says_so(restarted: Place) -> None:
+    odin = restarted
+    pipeline = odin.begin([{"name": "a", "script": "echo begun; sleep 600"}], job="forced")
+    task = f"{pipeline}--a"
+    odin.api.executing(task)
+    until(lambda: now(odin, task) == "begun\n")
+    odin.serving.kill()
+    by_force(odin, task)
+    until(lambda: odin.objects("pods", pipeline) == [], pause_s=0.1)
+    odin.serving.start()
+    assert odin.api.finished(pipeline)["tasks"]["a"]["status"] == "failed"
+    assert until(lambda: (log := odin.api.log(task)) != b"begun\n" and log) == b"begun\n" + GONE
+
+
+def test_a_task_that_never_began_has_an_empty_log_and_odin_logs_says_why(odin: Place) -> None:
+    refused = [
+        {"name": "a", "image": "example/does-not-exist:1", "image_timeout": 1, "script": "true"},
+        {"name": "b", "command": "/no/such"},
+    ]
+    for number, task in enumerate(refused):
+        done = odin.run([task], job=f"never{number}")["tasks"][str(task["name"])]
+        assert odin.api.log(done["id"]) == b""
+        said = odin.command("odin-logs", done["id"])
+        assert (said.out, said.err.strip()) == ("", f"{done['id']} never began, so it wrote nothing: {done['reason']}")

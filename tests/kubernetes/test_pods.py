@@ -37,10 +37,12 @@ def test_a_log_stays_readable_after_its_pod_was_deleted(odin: Place) -> None:
 
 
 def test_a_cleanup_removes_every_object_of_the_pipeline_and_says_so(odin: Place) -> None:
-    done = odin.run([{"name": "a", "script": "true"}, {"name": "b", "script": "false", "depends": "a"}], job="gone")
+    tasks = [{"name": "a", "script": "echo kept"}, {"name": "b", "script": "false", "depends": "a"}]
+    done = odin.run(tasks, job="gone")
     told = odin.api.ask("DELETE", f"/v1/pipelines/{done['id']}").json["cleanups"]
     assert {each["taskId"]: each["cleanedFromK8s"] for each in told}[f"{done['id']}--a"] == "Yes"
     assert odin.objects("pods,configmaps", done["id"]) == []
+    assert odin.api.log(f"{done['id']}--a") == b"kept\n", "it was read before its pod went"
 
 
 def test_a_cancelled_task_is_over_when_its_container_is(odin: Place) -> None:

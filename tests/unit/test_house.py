@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -164,7 +165,7 @@ def test_every_package_that_is_imported_is_a_dependency():
     roots = {alias.name.split(".")[0] for _, node in nodes(ast.Import) for alias in node.names}
     roots |= {node.module.split(".")[0] for _, node in nodes(ast.ImportFrom) if node.module and not node.level}
     foreign = roots - set(sys.stdlib_module_names) - {"odin", "odin_testing"}
-    listed = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["kubernetes"]]
+    listed = [*PROJECT["dependencies"], *chain(*PROJECT["optional-dependencies"].values())]
     wanted = {re.match(r"[\w-]+", name)[0] for name in listed}
     assert {brought.get(root, root) for root in foreign} <= wanted
 

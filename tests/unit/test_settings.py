@@ -53,6 +53,12 @@ def test_derived_defaults_follow_the_data_folder():
     assert (found.shared, found.database_url) == (Path("/srv/odin-shared"), "sqlite:////srv/odin/odin.db")
 
 
+def test_what_pipelines_left_is_kept_for_ever_unless_told_otherwise():
+    assert (settings().retain_days, settings().retain_bytes) == (None, None)
+    found = settings(ODIN_RETAIN_DAYS="0.5", ODIN_RETAIN_BYTES="500G")
+    assert (found.retain_days, found.retain_bytes) == (0.5, 500 * 10**9)
+
+
 def test_a_flag_beats_a_variable_beats_the_file_beats_the_default(tmp_path):
     file = toml(tmp_path, 'port = 1\nhost = "127.0.0.2"\nlog_level = "debug"\n')
     loaded = read({"port": 3, "host": None}, file, ODIN_PORT="2", ODIN_HOST="127.0.0.3")
@@ -116,6 +122,8 @@ def test_a_secret_may_come_from_a_file(tmp_path):
         ({"ODIN_PORT": "70000"}, "ODIN_PORT: must be a whole number from 0 to 65535, not '70000'"),
         ({"ODIN_EXECUTOR": "slurm"}, "ODIN_EXECUTOR: must be local or kubernetes, not 'slurm'"),
         ({"ODIN_ALLOW_REMOTE_LOCAL": "maybe"}, "ODIN_ALLOW_REMOTE_LOCAL: must be yes or no, not 'maybe'"),
+        ({"ODIN_RETAIN_DAYS": "-1"}, "ODIN_RETAIN_DAYS: must be a number of days above 0, such as 30 or 0.5, not '-1'"),
+        ({"ODIN_RETAIN_BYTES": "9x"}, "ODIN_RETAIN_BYTES: must be a number of bytes, such as 500G or 64Gi, not '9x'"),
         ({"ODIN_LOCAL_CPUS": "0"}, "ODIN_LOCAL_CPUS: must be a number of CPUs above 0, such as 4 or 0.5, not '0'"),
         ({"ODIN_LOCAL_CPUS": "nan"}, "ODIN_LOCAL_CPUS: must be a number of CPUs above 0, such as 4 or 0.5, not 'nan'"),
         ({"ODIN_TRUSTED_PROXIES": "me"}, "ODIN_TRUSTED_PROXIES: must be addresses or networks, such as 10.0.0.0/8, not 'me'"),
@@ -173,6 +181,14 @@ def test_a100_secrets_are_in_no_table_message_or_repr(tmp_path):
     shown = f"{describe(loaded)} {loaded.settings!r} {check(loaded.settings)}"
     assert not any(secret in shown for secret in ("s3cret-", "ss-word", "hunter22"))
     assert ("ODIN_DATABASE_URL", "sqlite://ada:********@/srv/odin.db", "ODIN_DATABASE_URL") in describe(loaded)
+    url = "postgresql://ada:hunter22@db/odin?sslpassword=hunter22&password=hunter22&sslmode=require"
+    shown = str(describe(read(ODIN_DATABASE_URL=url)))
+    assert "hunter22" not in shown and "password=********&sslmode=require" in shown
+
+
+def test_the_database_may_be_a_postgresql():
+    for url in ("postgresql://odin@db/odin", "postgres://odin:pw@a:5432,b:5433/odin?sslmode=require"):
+        assert refusals(ODIN_DATABASE_URL=url) == ""
 
 
 def test_a46_a_short_secret_is_refused_and_a_long_one_is_not():
@@ -192,7 +208,7 @@ def test_a105_the_local_executor_beyond_loopback_needs_a_word():
 @pytest.mark.parametrize(
     ("variables", "sentence"),
     [
-        ({"ODIN_DATABASE_URL": "postgresql://x/y"}, "other databases are not in this version"),
+        ({"ODIN_DATABASE_URL": "mysql://x/y"}, "or one of PostgreSQL"),
         ({"ODIN_DATABASE_URL": "sqlite:///odin.db"}, "an absolute path"),
         ({"ODIN_DATA": "/srv/o", "ODIN_SHARED": "/srv/o/shared"}, "must not lie in one another"),
         ({"ODIN_DATA": "/srv/o/data", "ODIN_SHARED": "/srv/o"}, "must not lie in one another"),

@@ -10,6 +10,10 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from odin.engine.retention import Figures
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -54,8 +58,9 @@ class Metrics:
         self.replies[command, status] += 1
 
 
-def render(metrics: Metrics, pipelines: Mapping[str, int], *, ready: bool) -> str:
+def render(metrics: Metrics, pipelines: Mapping[str, int], retained: Figures, *, ready: bool) -> str:
     """Everything as text; ``pipelines`` counts them by status."""
+    held = [] if retained.held is None else [("", (), retained.held)]
     families: list[tuple[str, str, str, Iterable[Sample]]] = [
         ("odin_http_requests_total", "counter", "Requests answered.", _requests(metrics)),
         ("odin_http_request_seconds", "histogram", "Time to answer, streams left out.", _histogram(metrics.seconds)),
@@ -66,6 +71,8 @@ def render(metrics: Metrics, pipelines: Mapping[str, int], *, ready: bool) -> st
         ("odin_socket_replies_total", "counter", "Replies on WebSockets.", _replies(metrics)),
         ("odin_sign_ins_total", "counter", "Tries to sign in.", _labelled("outcome", metrics.sign_ins)),
         ("odin_pipelines", "gauge", "Pipelines in the store.", _labelled("status", pipelines)),
+        ("odin_retention_removed_total", "counter", "Pipelines removed.", _labelled("reason", retained.removed)),
+        ("odin_retention_held_bytes", "gauge", "Files and logs of pipelines, when last measured.", held),
         ("odin_ready", "gauge", "1 while pipelines are driven.", [("", (), int(ready))]),
         ("process_cpu_seconds_total", "counter", "CPU time of the server.", [("", (), _cpu_s())]),
         ("process_max_resident_memory_bytes", "gauge", "Peak memory of the server.", [("", (), _peak_bytes())]),

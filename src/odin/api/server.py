@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 65  # longer than the 60 s for which proxies keep a connection by default
-GRACE_S = 10
+GRACE_S = 8  # of the 10 s that a stop may take
 TICK_S = 0.1  # uvicorn's
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

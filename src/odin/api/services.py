@@ -20,6 +20,7 @@ from odin.api.stopping import Stopping
 from odin.api.tails import Tails
 from odin.api.tokens import Tokens
 from odin.api.uploads import Uploads
+from odin.engine.retention import Figures
 from odin.executors.nodereports import NodeReports
 from odin.executors.protocol import NoResources
 from odin.model.users import User
@@ -50,6 +51,7 @@ class Services:
     resources: Resources = field(default_factory=NoResources)
     reports: NodeReports = field(default_factory=NodeReports)
     stopping: Stopping = field(default_factory=Stopping)
+    retained: Figures = field(default_factory=Figures)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from odin.model.states import PipelineStatus, TaskStatus
 
 if TYPE_CHECKING:
     from odin.engine.cleanup import Cleanup
+    from odin.engine.resuming import Planned
     from odin.store.queries import AttemptView, EventRow, PipelineView, TaskView
 
 Shape = dict[str, Any]
@@ -65,10 +66,16 @@ def task(view: TaskView, *, built: bool = True) -> Shape:
         "attempt": view.attempt,
         "exitCode": view.exit_code,
         "depends": list(view.spec.depends),
+        "keptFrom": kept_from(view),
         "submitTime": moment(view.submitted_at),
         "startTime": moment(view.started_at),
         "completionTime": moment(view.completed_at),
     }
+
+
+def kept_from(view: TaskView) -> str | None:
+    """The pipeline that it ran in, where this one only keeps it."""
+    return view.origin if view.status == TaskStatus.EXECUTED else None
 
 
 def is_built(view: PipelineView) -> bool:
@@ -127,6 +134,7 @@ def pipeline_data(view: PipelineView) -> Shape:
         "outcome": view.outcome,
         "user": view.username,
         "context": view.context,
+        "rerun_of": view.rerun_of,
     }
 
 
@@ -153,6 +161,7 @@ def task_data(parent: PipelineView, view: TaskView, attempts: Sequence[AttemptVi
         "reason": reason(view, built=is_built(parent)),
         "exit_code": view.exit_code,
         "start_time": moment(view.started_at),
+        "kept_from": kept_from(view),
     }
 
 
@@ -171,7 +180,16 @@ def attempt(of: TaskView, view: AttemptView) -> Shape:
         "cpu_s": view.cpu_s,
         "rss_kb": view.rss_kb,
         "log_bytes": view.log_bytes,
+        "node": view.node,
+        "resources": {"cpu_m": of.spec.cpu_m, "memory_bytes": view.memory_bytes, "gpus": of.spec.num_gpus},
     }
+
+
+def planned(one: Planned) -> Shape:
+    """What a resumption would do, task by task in the order of the job's file."""
+    steps = [{"name": step.task, "action": step.action, "why": step.why} for step in one.plan.steps]
+    made: Shape = {"pipeline": one.pipeline, "job": one.job, "version": one.version, "tasks": steps}
+    return {"plan": made | {"gone": list(one.plan.gone)}, "warnings": list(one.warnings)}
 
 
 def cleanup(one: Cleanup) -> Shape:

@@ -123,6 +123,19 @@ def running(client: Client, line: Line) -> Found:
     return pipelines(client, line, "RUNNING")
 
 
+def over(client: Client, line: Line) -> Found:
+    """Those that can be resumed."""
+    for pipeline in client.pipelines(line.current or None, limit=MOST):
+        if pipeline.over:
+            yield pipeline.id, about(pipeline)
+
+
+def tasks(client: Client, line: Line) -> Found:
+    """Of the pipeline before."""
+    for task in client.pipeline(line.options.id).tasks:
+        yield task.name, about(task)
+
+
 def about(one: Pipeline | Task) -> str:
     return f"{state(one.raw)}, {local(one.submit_time)}"
 
@@ -171,5 +184,8 @@ LIVE: Mapping[tuple[str, str], Callable[[Client, Line], Found]] = {
     ("logs", "id"): resources,
     ("cancel", "id"): running,
     ("cleanup", "id"): pipelines,
+    ("resume", "id"): over,
+    ("resume", "from_task"): tasks,
+    ("resume", "only"): tasks,
     ("user", "subject"): users,
 }

@@ -42,6 +42,7 @@ def conclude(session: Session, screen: Screen, view: View) -> None:
         screen.say(f"  ... and {len(failed) - SHOWN_FAILURES} more; odin-status {name}")
     if failed:
         screen.say(f"  odin-logs {name} --first-error   what went wrong first")
+        screen.say(f"  odin-resume {name} --at HEAD   go on from here after a fix was pushed")
     screen.stream.flush()
 
 

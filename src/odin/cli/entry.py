@@ -19,8 +19,10 @@ COMMANDS = {
     "data": "what the database holds on a pipeline or task, as JSON",
     "events": "what happened to a pipeline or task, oldest first",
     "cancel": "stop a pipeline and keep everything",
+    "resume": "go on from a pipeline that is over, keeping what need not run again",
     "cleanup": "stop a pipeline and remove what it made",
     "gpus": "the GPUs of the cluster and who uses them",
+    "fsck": "compare database, files, git and cluster, and repair",
     "user": "list, make, change and delete users",
     "completion": "print a completion script for bash, zsh or fish",
 }
@@ -178,8 +180,16 @@ def cancel() -> int:
     return command("cancel", "odin-cancel", sys.argv[1:])
 
 
+def resume() -> int:
+    return command("resume", "odin-resume", sys.argv[1:])
+
+
 def cleanup() -> int:
     return command("cleanup", "odin-cleanup", sys.argv[1:])
+
+
+def fsck() -> int:
+    return command("fsck", "odin-fsck", sys.argv[1:])
 
 
 def gpus() -> int:

@@ -14,6 +14,7 @@ REMEDIES = {
     "url": "; name the server with --host or ODIN_URL",
     "scheme": "; try --scheme http",
     "username": "; use --username",
+    "who": "; with -u NAME as somebody else (the first user of a new server is whoever started it, or ODIN_ROOT_USER)",
     "password": ", and there is no terminal to ask on; run odin-auth, or set ODIN_TOKEN or ODIN_PASSWORD",
 }
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 EXIT_CODES = {"succeeded": 0, "failed": 1, "cancelled": 7}
 NARROWEST = 40  # columns; below that, lines are printed instead of a picture
-QUIET = ("waiting", "queued")  # no line of their own, unless it is for another attempt
+QUIET = ("waiting", "queued")  # no line of their own, unless there is something to say
 TICK_S = 0.25  # how late a picture shows a new last line of a log
 
 
@@ -44,8 +44,12 @@ class Lines:
     def changed(self, _view: View, tasks: list[Json]) -> None:
         now = time.time()
         for task in tasks:
-            if task["status"] not in QUIET or (task.get("reason") and task.get("attempt")):
+            if not task.get("keptFrom") and (task["status"] not in QUIET or self._is_told(task)):
                 self._screen.write(self._line(task, now) + "\n")
+
+    def _is_told(self, task: Json) -> bool:
+        """Why it has to wait, where that is not for its parents alone."""
+        return bool(task.get("reason")) and (task["status"] == "queued" or bool(task.get("attempt")))
 
     def _line(self, task: Json, now: float) -> str:
         status = str(task["status"])

@@ -11,6 +11,7 @@ from odin.cli.overwriting import Overwriting, folds, last_state
 from odin.cli.session import Session
 from odin.cli.text import LogText, clean, clean_log
 from odin.client.errors import NotFound, Usage
+from odin.client.pipeline import FINAL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -173,7 +174,20 @@ def print_log(session: Session, resource: str, pattern: Pattern | None) -> None:
         for piece in session.client.log_bytes(resource, **selection(options)):
             write_bytes(session, piece)
     else:
-        write(session, session.client.log(resource, **selection(options)))
+        text = session.client.log(resource, **selection(options))
+        write(session, text)
+        if not text and (why := unbegun(session, resource)):
+            session.note(why)
+
+
+def unbegun(session: Session, task: str) -> str:
+    """Why a log is empty, where its task wrote nothing because it did not run."""
+    facts = session.client.task(task).raw
+    if facts.get("startTime"):
+        return ""
+    if facts["status"] not in FINAL:
+        return f"{task} has not begun, so it wrote nothing"
+    return f"{task} never began, so it wrote nothing" + (f": {facts['reason']}" if facts.get("reason") else "")
 
 
 def print_matches(session: Session, resource: str, pattern: Pattern, *, heading: str = "") -> int:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     Json = dict[str, Any]
 
 TASK_COLUMNS = ("task", "status", "attempt", "exit", "duration", "reason")
+ATTEMPT_COLUMNS = ("attempt", "state", "exit", "node", "memory", "duration", "reason")
 COLUMNS = ("id", "job", "version", "status", "outcome", "user", "submitted", "duration", "tasks", "context", "error")
 USUAL_COLUMNS = ("id", "job", "state", "user", "submitted", "duration", "tasks")
 
@@ -27,11 +28,19 @@ def full(screen: Screen, pipeline: Json, now: float) -> list[str]:
     lines = [header(screen, pipeline, now)]
     if pipeline.get("context"):
         lines.append(f"  {clean(given(pipeline))}")
+    lines += [f"  {clean(said)}" for said in relatives(pipeline)]
     if pipeline.get("errorMessage"):
         lines.append("  " + screen.paint(clean(str(pipeline["errorMessage"])), "red"))
     lines += [f"  {screen.paint('note:', 'yellow')} {clean(str(note))}" for note in pipeline.get("warnings") or ()]
     rows = [task_row(task, now) for task in pipeline.get("tasks", ())]
     return [*lines, "", *screen.table(TASK_COLUMNS, rows, right="attempt exit duration")]
+
+
+def relatives(pipeline: Json) -> list[str]:
+    """The pipelines that it goes on from, and that go on from it."""
+    before, after = pipeline.get("rerunOf"), pipeline.get("reruns") or ()
+    lines = [f"again after {before}"] if before else []
+    return lines + ([f"run again by {', '.join(map(str, after))}"] if after else [])
 
 
 def header(screen: Screen, pipeline: Json, now: float) -> str:
@@ -84,9 +93,33 @@ def one_task(screen: Screen, task: Json, now: float) -> list[str]:
         "command": clean(str(command or "")),
         "image": clean(str(task.get("image") or "")),
         "depends": clean(", ".join(map(str, task.get("depends") or ()))),
+        "kept from": clean(str(task.get("keptFrom") or "")),
     }
     lines = [f"  {name:<10} {value}" for name, value in facts.items() if value not in ("", "-")]
-    return [screen.paint(clean(str(task["id"])), "bold"), *lines]
+    rows = [attempt_row(attempt, now) for attempt in task.get("attempts") or ()]
+    tried = ["", *screen.table(ATTEMPT_COLUMNS, rows, right="attempt exit memory duration")] if rows else []
+    return [screen.paint(clean(str(task["id"])), "bold"), *lines, *tried]
+
+
+def attempt_row(attempt: Json, now: float) -> list[str]:
+    said = attempt.get("message") or ("" if attempt.get("reason") == "exit" else attempt.get("reason"))
+    return [
+        number(attempt.get("number")),
+        str(attempt.get("state") or ""),
+        number(attempt.get("exit_code")),
+        str(attempt.get("node") or ""),
+        size((attempt.get("resources") or {}).get("memory_bytes")),
+        span(attempt.get("start_time"), attempt.get("completion_time"), now),
+        str(said or ""),
+    ]
+
+
+def size(count: int | None) -> str:
+    """Bytes as Kubernetes writes them, rounded."""
+    if count is None:
+        return ""
+    power = next((power for power in (4, 3, 2, 1) if count >= 1024**power), 0)
+    return f"{count / 1024**power:.4g}" + ("", "Ki", "Mi", "Gi", "Ti")[power]
 
 
 def listed(screen: Screen, pipelines: list[Json], columns: tuple[str, ...], now: float) -> list[str]:

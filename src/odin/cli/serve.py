@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from odin.cli.options import Parser
 
 TYPE_CHECKING = False
@@ -13,11 +15,14 @@ EXAMPLES = (
     ("--port 9100 --data /srv/odin", "elsewhere"),
     ("--check", "every setting and where it came from; starts nothing"),
     ("migrate", "bring the database to this version's schema"),
+    ("backup odin.tar.gz", "copy database and jobs into one file, while the server runs"),
+    ("restore odin.tar.gz", "put them back; the server must be stopped"),
 )
 DESCRIPTION = """\
 Start the Odin server. Settings come from odin.toml, ODIN_ variables and these flags, in rising order;
 docs/settings.md has them all."""
 
+WORDS = ("migrate", "backup", "restore")
 SETTINGS = {"--database": "database_url"}  # where the flag is not called as its setting
 
 FLAGS = (
@@ -33,7 +38,8 @@ FLAGS = (
 
 def parser(prog: str) -> Parser:
     made = Parser(prog, DESCRIPTION, EXAMPLES, environment=False)
-    made.add_argument("word", nargs="?", choices=("migrate",), help="instead of starting the server")
+    made.add_argument("word", nargs="?", choices=WORDS, help="instead of starting the server")
+    made.add_argument("file", nargs="?", metavar="FILE", help="of backup and restore")
     for flag, metavar, meaning in FLAGS:
         made.add_argument(flag, metavar=metavar, help=meaning)
     made.add_argument("--config", metavar="FILE", help="(default: odin.toml in the data folder)")
@@ -42,18 +48,28 @@ def parser(prog: str) -> Parser:
 
 
 def main(options: Namespace) -> int:
-    from odin.main import migrate, serve
+    from odin.main import backup, migrate, restore, serve
 
     flags = given(options)
+    if (options.file is not None) != (options.word in ("backup", "restore")):
+        wanted = "needs a FILE" if options.file is None else f"takes no argument {options.file}"
+        return usage(f"odin-serve {options.word or ''}".rstrip(), wanted)
     if options.word == "migrate":
         return int(migrate(flags, config=options.config))
+    if options.word is not None:
+        return int({"backup": backup, "restore": restore}[options.word](flags, options.file, config=options.config))
     return int(serve(flags, check=options.check, config=options.config))
 
 
-def given(options: Namespace) -> dict[str, object]:
+def usage(prog: str, wanted: str) -> int:
+    print(f"{prog} {wanted}; see odin-serve --help", file=sys.stderr)
+    return 2
+
+
+def given(options: Namespace, flags: tuple[tuple[str, str, str], ...] = FLAGS) -> dict[str, object]:
     """The flags that were given, by the names of the settings."""
     found: dict[str, object] = {}
-    for flag, _, _ in FLAGS:
+    for flag, _, _ in flags:
         key = flag.removeprefix("--").replace("-", "_")
         if getattr(options, key) is not None:
             found[SETTINGS.get(flag, key)] = getattr(options, key)

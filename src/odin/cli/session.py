@@ -26,7 +26,8 @@ class Session:
     def __init__(self, options: Namespace) -> None:
         self.options = options
         self.screen = Screen(plain=options.no_color)
-        self.client = self._connected(ask, self.note)
+        self.known: tuple[str, ...] = ()  # what the server says that has been shown already
+        self.client = self._connected(ask, self._warn)
 
     def quiet(self) -> Client:
         """The same server for a thread in the background: it asks for no password and says nothing."""
@@ -49,6 +50,10 @@ class Session:
     def note(self, text: str) -> None:
         """A sentence for people; on standard error, so that results stay clean."""
         print(clean(text), file=sys.stderr, flush=True)
+
+    def _warn(self, text: str) -> None:
+        if text not in self.known:
+            self.note(text)
 
     def show(self, answer: dict[str, Any]) -> bool:
         """Print the answer if JSON is asked for; says whether it was."""

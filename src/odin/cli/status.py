@@ -72,6 +72,7 @@ def draw(session: Session, columns: tuple[str, ...]) -> None:
 
 def show_task(session: Session, identifier: str) -> None:
     task = session.client.task(identifier).raw
+    task = task | {"attempts": session.client.data(identifier)["attempts"]}
     if not session.show({"task": task}):
         session.screen.say("\n".join(pipelines.one_task(session.screen, task, time.time())))
 

@@ -18,7 +18,7 @@ class View:
         self.counts: dict[str, int] = {}
 
     def take(self, event: str, data: Json) -> list[Json]:
-        """Note what the stream said; the tasks whose status or attempt is new."""
+        """Note what the stream said; the tasks whose status or attempt is new, or what holds them up."""
         if event == "task":
             return self._changed([data])
         self.pipeline |= {key: value for key, value in data.items() if key != "tasks"}
@@ -42,5 +42,6 @@ class View:
         return bool(self.pipeline.get("outcome"))
 
 
-def mark(task: Json) -> tuple[object, object]:
-    return task.get("status"), task.get("attempt")
+def mark(task: Json) -> tuple[object, object, object]:
+    held = task.get("reason") if task.get("status") in ("queued", "executing") else None
+    return task.get("status"), task.get("attempt"), held

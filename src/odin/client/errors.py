@@ -44,6 +44,7 @@ REMEDIES: Mapping[str, str] = {
     "url": "; name the server with url or ODIN_URL",
     "scheme": "; if it is meant to speak plain HTTP, its url begins with http://",
     "username": "; give username",
+    "who": "; give username (the first user of a new server is whoever started it, or ODIN_ROOT_USER)",
     "password": ", and there is nobody to ask; run odin-auth, set ODIN_TOKEN, or give password or ask",
 }
 

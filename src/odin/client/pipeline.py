@@ -6,11 +6,12 @@ from odin.client.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Mapping
     from typing import Any
 
     from odin.client.client import Client
     from odin.client.history import Cleanup, Events
+    from odin.client.resuming import Plan
 
 FINAL = frozenset({"executed", "failed", "terminated", "skipped"})  # states of a task that stay
 
@@ -30,6 +31,7 @@ class Task(Record):
     attempt: int
     exit_code: int | None
     depends: list[str]
+    kept_from: str | None  # the pipeline that it ran in, where this one resumes another and keeps it
     submit_time: str | None
     start_time: str | None
     completion_time: str | None
@@ -91,7 +93,8 @@ class Pipeline(Record):
     outcome: str | None  # succeeded, failed, cancelled
     error_message: str | None
     warnings: list[str]
-    rerun_of: str | None
+    rerun_of: str | None  # the pipeline that it runs again, or resumes
+    reruns: list[str] | None  # those that run it again, or resume it; None where there are none
     submit_time: str
     completion_time: str | None
     _client: Client
@@ -166,6 +169,32 @@ class Pipeline(Record):
     def rerun(self) -> Pipeline:
         """Run the same commit again, as a new pipeline."""
         return self._client.rerun(self.id)
+
+    def resume(
+        self,
+        *,
+        from_task: str | None = None,
+        only: str | None = None,
+        everything: bool = False,
+        at: str | None = None,
+        context: Mapping[str, Any] | None = None,
+    ) -> Pipeline:
+        """Go on from where it ended, as a new pipeline; see ``Client.resume``."""
+        return self._client.resume(
+            self.id, from_task=from_task, only=only, everything=everything, at=at, context=context
+        )
+
+    def plan(
+        self,
+        *,
+        from_task: str | None = None,
+        only: str | None = None,
+        everything: bool = False,
+        at: str | None = None,
+        context: Mapping[str, Any] | None = None,
+    ) -> Plan:
+        """What ``resume`` would do."""
+        return self._client.plan(self.id, from_task=from_task, only=only, everything=everything, at=at, context=context)
 
     def cleanup(self, *, db: bool = False, fs: bool = False, dry_run: bool = False) -> list[Cleanup]:
         """Stop it and remove what it made; see ``Client.cleanup``."""

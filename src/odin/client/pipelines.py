@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from odin.client.history import Cleanup
     from odin.client.listing import Pipelines
+    from odin.client.resuming import Plan
 
 MOST_SAID = 5  # of the warnings of a launch
 CLEANUP_S = 900.0  # it waits for running tasks to stop, as long as their grace period
@@ -102,7 +103,49 @@ class PipelineCalls(Calls):
 
     def rerun(self, id: str) -> Pipeline:
         """The same job at the same commit again, as a new pipeline."""
-        return self._launched(self.server.post(f"{path_of(id)}/rerun", {"from": "start"}))
+        return self.resume(id, everything=True)
+
+    def resume(
+        self,
+        id: str,
+        *,
+        from_task: str | None = None,
+        only: str | None = None,
+        everything: bool = False,
+        at: str | None = None,
+        context: Mapping[str, Any] | None = None,
+    ) -> Pipeline:
+        """Go on from a pipeline that is over, by a new one that keeps the tasks that need not run again.
+
+        What did not end well runs again and all that follows it; so does ``from_task``, or ``everything``. With
+        ``only`` one task runs and nothing else. ``at`` is ``"HEAD"`` for the job as it is now, or a commit; without
+        it the job is as it was. ``context`` is put over the earlier one.
+
+            >>> client.resume("hello-ab12cd34", at="HEAD").wait().outcome
+            'succeeded'
+
+        Raises Conflict while it runs, and where nothing needs to run again.
+        """
+        from odin.client.resuming import body_of
+
+        asked = body_of(from_task=from_task, only=only, everything=everything, at=at, context=context)
+        return self._launched(self.server.post(f"{path_of(id)}/rerun", asked))
+
+    def plan(
+        self,
+        id: str,
+        *,
+        from_task: str | None = None,
+        only: str | None = None,
+        everything: bool = False,
+        at: str | None = None,
+        context: Mapping[str, Any] | None = None,
+    ) -> Plan:
+        """What ``resume`` would do now: which tasks are kept, which run again and why. Nothing is begun."""
+        from odin.client.resuming import Plan, body_of
+
+        asked = body_of(from_task=from_task, only=only, everything=everything, at=at, context=context)
+        return Plan(self.server.post(f"{path_of(id)}/rerun", asked | {"plan": True}))
 
     def cleanup(self, id: str, *, db: bool = False, fs: bool = False, dry_run: bool = False) -> list[Cleanup]:
         """Stop it, wait for that, and remove what it made: with ``fs`` its files, with ``db`` its rows and logs.
@@ -124,7 +167,8 @@ class PipelineCalls(Calls):
         return self.server.ask(f"{path_of(id)}/files/{quote(name, safe=b'/')}").body.decode("utf-8", "replace")
 
     def _made(self, answer: Mapping[str, Any]) -> Pipeline:
-        return Pipeline(answer["pipeline"], self._whole())
+        beside = {"reruns": answer["reruns"]} if "reruns" in answer else {}
+        return Pipeline(answer["pipeline"] | beside, self._whole())
 
     def _launched(self, answer: Mapping[str, Any]) -> Pipeline:
         """What the server has to say about a launch is told at once: a mistyped name of the context is not an error."""

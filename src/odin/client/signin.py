@@ -107,7 +107,13 @@ class SignIn:
             state = "your sign-in has expired" if self._expired or refused else "you are not signed in"
             raise NotAllowed(f"{state} at {self._address.url}", remedy="password")
         username = self._username or self._fallback
-        self._new = Token(self._authenticate(username, password), username, fresh=True)
+        try:
+            text = self._authenticate(username, password)
+        except NotAllowed as error:
+            if self._username is None:
+                error.remedy = "who"  # nobody has said who signs in: it is the machine's user
+            raise
+        self._new = Token(text, username, fresh=True)
         if self._keeps:
             self._keep(self._new)
         return self._new

@@ -1,4 +1,6 @@
-"""What a pipeline needs before its first task: the checkout, its run folder, and its own work folder where it has one.
+"""What a pipeline needs before its first task: the checkout, its run folder, its own work folder where it has one.
+
+One that resumes another also needs what that one left.
 
 An obligation derived from committed rows: done again after a crash, and harmless when it was done before.
 """
@@ -10,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from odin.engine.keepsakes import Keepsakes
 from odin.engine.layout import Layout, begin_run
 from odin.jobs.checkouts import Checkouts
 from odin.jobs.workfolders import WorkFolders
@@ -28,13 +31,17 @@ class Builds:
     checkouts: Checkouts
     works: WorkFolders
     queries: Queries
+    keepsakes: Keepsakes
 
     def build(self, pipeline: Pipeline) -> None:
         """Blocks; may be repeated. Raises OdinError, OSError."""
         self.checkouts.ensure(pipeline.version)
         self._furnish(pipeline)
+        if pipeline.rerun_of is not None and any(task.origin for task in pipeline.tasks):
+            before = self.queries.pipeline(pipeline.rerun_of)
+            self.keepsakes.bring(pipeline, [task.name for task in before.tasks] if before is not None else ())
 
-    def mend(self, database: Database) -> None:
+    def mend(self, database: Database, owner: str | None = None) -> None:
         """Look at what pipelines that run stand on, if the machine was started anew since it was made.
 
         Nothing of it is synced, so it may be lost or torn then, while the rows say that it stands. It is made again
@@ -44,7 +51,7 @@ class Builds:
         with database.reader() as connection:
             unseen = {
                 identity: version
-                for identity, version in loading.running(connection).items()
+                for identity, version in loading.running(connection, owner).items()
                 if self.checkouts.ready(version) is None
             }
             pipelines = [loading.load(connection, identity) for identity in unseen]

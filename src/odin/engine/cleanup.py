@@ -8,20 +8,18 @@ Source: architecture.md, "Folders"; reliability.md, P10 and A-06.
 from __future__ import annotations
 
 import logging
-import os
-import shutil
-import time
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from odin.engine import trash
 from odin.engine.layout import Layout, take_back_run
 from odin.executors.protocol import NoObjects, Objects
 from odin.faults import reach
 from odin.jobs.checkouts import Checkouts
 from odin.model.errors import Conflict, Unavailable
 from odin.model.ids import PipelineId, Sha
-from odin.store.deletion import Deletions
+from odin.store.deletion import Deletion, Deletions
 from odin.store.queries import PipelineView, Queries
 
 log = logging.getLogger("odin.cleanup")
@@ -79,82 +77,66 @@ class Cleaner:
         self._carry_out(PipelineId(view.id), Sha(view.version), db=db, fs=fs)
         return done
 
-    def resume(self) -> None:
+    def carry_on(self, pipeline: PipelineId, version: Sha) -> None:
+        """Remove all of a pipeline whose removal is committed; may be repeated.
+
+        Raises Conflict while a part of it stays in the cluster, Unavailable, NoSpace, OSError.
+        """
+        self.objects.remove(pipeline)
+        self._carry_out(pipeline, version, db=True, fs=True)
+
+    def resume(self, *, is_alone: bool = True) -> list[Deletion]:
         """Finish what a crash interrupted; before anything is launched.
 
         Cleanups that were begun, checkouts and pins that no pipeline has, folders of pipelines that were never
-        accepted, and the trash.
+        accepted (unless another server may be about to), and the trash. What is given to ``go_on`` must wait: its
+        cluster is not connected yet, say.
         """
-        for each in self.deletions.begun():
-            log.info("resuming the cleanup of %s", each.pipeline)
-            try:
-                self.objects.remove(each.pipeline)
-            except (Conflict, Unavailable) as error:  # asked for again by whoever cleans up, or at the next start
-                log.warning("the cleanup of %s waits: %s", each.pipeline, error)
-                continue
-            self._carry_out(each.pipeline, each.version, db=each.db, fs=each.fs)
+        waiting = [each for each in self.deletions.begun() if not self._resumed(each)]
         for version in self.checkouts.kept():
             if not self.queries.uses(version):
                 self._collect(version)
+        if is_alone:
+            self._take_back_runs()
+        self._empty_trash()
+        return waiting
+
+    def _take_back_runs(self) -> None:
         known = self.queries.known_ids()
         for run in self.layout.runs.iterdir():
             if run.name not in known and run.is_dir() and not run.is_symlink():
                 take_back_run(self.layout, PipelineId(run.name))
-        self._empty_trash()
+
+    def go_on(self, waiting: Collection[Deletion]) -> list[Deletion]:
+        """Try again to finish these; those that must still wait. Raises NoSpace, OSError."""
+        begun = {each.pipeline for each in self.deletions.begun()}
+        return [each for each in waiting if each.pipeline in begun and not self._resumed(each)]
+
+    def _resumed(self, each: Deletion) -> bool:
+        try:
+            self.objects.remove(each.pipeline)
+        except (Conflict, Unavailable) as error:
+            log.info("the cleanup of %s waits: %s", each.pipeline, error)
+            return False
+        self._carry_out(each.pipeline, each.version, db=each.db, fs=each.fs)
+        log.info("the cleanup of %s, which was interrupted, is finished", each.pipeline)
+        return True
 
     def _collect(self, version: Sha) -> None:
         self.checkouts.collect(version, lambda: self.queries.uses(version) > 0)
 
     def _carry_out(self, pipeline: PipelineId, version: Sha, *, db: bool, fs: bool) -> None:
         if fs:
-            self._remove(self.layout.runs, pipeline)
+            trash.discard(self.layout.runs, pipeline)
         reach("cleanup:renamed")
         if db:
-            self._remove(self.logs, pipeline)
+            trash.discard(self.logs, pipeline)
         self.deletions.finish(pipeline, db=db)
         reach("cleanup:rows-removed")
         if db:
             self._collect(version)
         self._empty_trash()
 
-    def _remove(self, parent: Path, name: str) -> None:
-        """Rename ``parent/name`` into the trash, by descriptor and only if it is a real folder there."""
-        if not parent.is_dir():
-            return
-        self.layout.trash.mkdir(mode=0o700, parents=True, exist_ok=True)
-        above = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        try:
-            if _is_folder(above, name):
-                os.rename(name, self.layout.trash / f"{parent.name}-{name}-{time.time_ns()}", src_dir_fd=above)
-        finally:
-            os.close(above)
-
     def _empty_trash(self) -> None:
-        if not self.layout.trash.is_dir():
-            return
-        for entry in self.layout.trash.iterdir():
-            try:
-                _unlink_all(entry)
-            except FileNotFoundError:
-                continue  # another cleanup empties the same trash
-            except OSError as error:
-                log.warning("%s in the trash could not be removed yet: %s", entry.name, error.strerror)
-
-
-def _is_folder(above: int, name: str) -> bool:
-    try:
-        inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=above)
-    except OSError:
-        return False
-    os.close(inner)
-    return True
-
-
-def _unlink_all(path: Path) -> None:
-    """Unlink a tree by descriptors, never through a link; folders that forbid writing are opened up first."""
-    if path.is_symlink() or not path.is_dir():
-        path.unlink()
-        return
-    for _, _, _, folder in os.fwalk(path, follow_symlinks=False):
-        os.fchmod(folder, 0o700)
-    shutil.rmtree(path)
+        for place in (self.layout.trash, trash.trash_of(self.logs)):
+            trash.empty(place)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+import logging
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import anyio.to_thread
 from anyio import CapacityLimiter
@@ -21,23 +22,31 @@ from odin.engine.cleanup import Cleaner, Cleanup
 from odin.engine.feed import Feed
 from odin.engine.layout import Layout, begin_run, take_back_run
 from odin.engine.loop import Engine
+from odin.engine.resuming import Again, Planned, Resumption, check_over
 from odin.faults import reach
 from odin.jobs.checkouts import Checkouts
 from odin.jobs.rendering import CHILDREN
 from odin.jobs.repository import Repository
 from odin.jobs.values import Author, Rendered
-from odin.model.commands import Halt, Submit
+from odin.model.commands import Submit
 from odin.model.context import dump_context, unused
-from odin.model.errors import Conflict, NoSpace, NotAllowed, NotFound, OdinError, Unavailable
+from odin.model.errors import Conflict, NoSpace, NotAllowed, NotFound, OdinError, OutcomeUnknown, Unavailable
 from odin.model.ids import SUFFIX_ALPHABET, SUFFIX_LENGTH, JobPath, PipelineId, Sha, pipeline_id
 from odin.model.names import job_path
+from odin.model.resume import Plan
 from odin.model.states import Stop
 from odin.model.users import Role, User
 from odin.model.world import Submission
+from odin.store.deletion import Deletion
 from odin.store.idempotency import Answer, Idempotency
 from odin.store.queries import PipelineView, Queries
 
 MOST_NAMES = 10
+LOOK_S = 0.2
+FIRST_PAUSE_S = 1.0  # until interrupted cleanups are gone on with
+LONGEST_PAUSE_S = 60.0
+log = logging.getLogger("odin.cleanup")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +66,20 @@ class Order:
     job: str
     user: User
     context: Mapping[str, Any]
-    rerun_of: str | None
-    version: Sha | None
+    version: Sha | None = None
+    resumption: Resumption | None = None
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The job of an order, read and checked at ``at``; ``plan`` where it resumes a pipeline."""
+
+    order: Order
+    at: Sha
+    rendered: Rendered
+    plan: Plan | None
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,21 +107,21 @@ class Commands:
         *,
         context: Mapping[str, Any] | None = None,
         idempotency: Idempotency | None = None,
-        rerun_of: str | None = None,
-        version: Sha | None = None,
     ) -> PipelineRef:
-        """Begin a pipeline of a job at ``version`` (default: the newest commit); returns once that is durable.
+        """Begin a pipeline of a job at the newest commit; returns once that is durable.
 
         ``context`` holds JSON values by the names that the job's templates use.
         Raises NotFound, InvalidInput (the context), ValidationFailed (the job file or a template has errors, or asks
         for more than there is), NotSupported, Unavailable, NoSpace.
         """
-        order = Order(job, user, context or {}, rerun_of, version)
+        return await self._begin(Order(job, user, context or {}), idempotency)
+
+    async def _begin(self, order: Order, idempotency: Idempotency | None) -> PipelineRef:
         dump_context(order.context)
         if idempotency is not None and (ref := await anyio.to_thread.run_sync(self._repeated, idempotency)):
             return ref
         with ExitStack() as held:
-            submission = await self._prepared(order, held)
+            submission = await self._read_then(order, partial(self._accept, held))
             for _ in range(MOST_NAMES):
                 try:
                     return await self._submit(submission, idempotency)
@@ -109,17 +129,27 @@ class Commands:
                     submission = await anyio.to_thread.run_sync(self._named, submission)
         raise Conflict("no free pipeline id was found; try again")
 
-    async def rerun(self, pipeline: str, user: User, *, idempotency: Idempotency | None = None) -> PipelineRef:
-        """Begin the same job again from its start, at the commit and with the context that the pipeline ran with."""
+    async def resume(
+        self, pipeline: str, user: User, again: Again, *, idempotency: Idempotency | None = None
+    ) -> PipelineRef:
+        """Begin a pipeline that goes on from one that is over, whatever its outcome; see ``plan``.
+
+        Raises as ``launch``, and Conflict where the pipeline runs or nothing of it needs to run again.
+        """
+        return await self._begin(await self._order(pipeline, user, again), idempotency)
+
+    async def plan(self, pipeline: str, user: User, again: Again) -> Planned:
+        """What ``resume`` would do now; nothing is begun."""
+        order = await self._order(pipeline, user, again)
+        dump_context(order.context)
+        reading = await self._read_then(order, lambda reading: reading)
+        return Planned(pipeline, reading.rendered.job.path, reading.at, cast(Plan, reading.plan), reading.warnings)
+
+    async def _order(self, pipeline: str, user: User, again: Again) -> Order:
         view = await self._view(pipeline)
-        return await self.launch(
-            view.job,
-            user,
-            context=view.context,
-            idempotency=idempotency,
-            rerun_of=view.id,
-            version=Sha(view.version),
-        )
+        check_over(view)
+        resumption = Resumption(view, again, self.layout, self.queries, self.repository)
+        return Order(view.job, user, {**view.context, **again.context}, again.version(view), resumption)
 
     async def generate(self, template: str, context: Mapping[str, Any], user: User, name: str | None = None) -> JobPath:
         """Make a job of a template job: its files, the ``.jinja2`` ones filled in, by one commit of the user.
@@ -139,9 +169,7 @@ class Commands:
         check_owner(view, user)
         if view.outcome is not None:
             raise Conflict(f"the pipeline {view.id} is over already: {view.outcome}")
-        await asyncio.wrap_future(
-            self.engine.post(Halt(PipelineId(view.id), Stop.CANCEL, f"cancelled by {user.username}"))
-        )
+        await self._halt(view, Stop.CANCEL, f"cancelled by {user.username}")
 
     async def cleanup(self, pipeline: str, user: User, *, db: bool, fs: bool, dry_run: bool) -> list[Cleanup]:
         """Stop what runs, wait for it, then remove; the pipeline first, then its tasks.
@@ -160,15 +188,37 @@ class Commands:
             if db:
                 self.feed.removed(view.id)
 
+    async def finish_cleanups(self, waiting: Sequence[Deletion]) -> None:
+        """Go on with cleanups that a crash interrupted until they are done: their objects may be out of reach yet."""
+        pause_s = FIRST_PAUSE_S
+        while waiting:
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            try:
+                waiting = await anyio.to_thread.run_sync(self.cleaner.go_on, waiting)
+            except (OdinError, OSError) as error:
+                log.warning("what a cleanup left could not be removed yet: %s", error)
+
     async def _stop_and_wait(self, view: PipelineView, user: User) -> None:
-        identity = PipelineId(view.id)
-        final = self.engine.when_final(identity)
-        await asyncio.wrap_future(self.engine.post(Halt(identity, Stop.CLEANUP, f"cleaned up by {user.username}")))
+        await self._halt(view, Stop.CLEANUP, f"cleaned up by {user.username}")
         grace_s = max((task.spec.grace_s for task in view.tasks), default=0.0)
         try:
-            await asyncio.wait_for(asyncio.wrap_future(final), grace_s + 5.0)
+            await asyncio.wait_for(self._until_over(PipelineId(view.id)), grace_s + 5.0)
         except TimeoutError:
-            raise Conflict(f"the tasks of {identity} are still stopping; nothing was removed, try again") from None
+            raise Conflict(f"the tasks of {view.id} are still stopping; nothing was removed, try again") from None
+
+    async def _halt(self, view: PipelineView, stop: Stop, message: str) -> None:
+        done = await anyio.to_thread.run_sync(self.engine.halt, PipelineId(view.id), stop, message)
+        await asyncio.wrap_future(done)
+
+    async def _until_over(self, pipeline: PipelineId) -> None:
+        """Of a pipeline that another server drives the rows are asked."""
+        while True:
+            await asyncio.wrap_future(self.engine.when_final(pipeline))
+            found = await anyio.to_thread.run_sync(self.queries.pipeline, pipeline)
+            if found is None or found.outcome is not None:
+                return
+            await asyncio.sleep(LOOK_S)
 
     async def _view(self, pipeline: str) -> PipelineView:
         found = await anyio.to_thread.run_sync(self.queries.pipeline, pipeline)
@@ -181,15 +231,20 @@ class Commands:
         answer = self.queries.idempotent(idempotency)
         return ref_of(answer) if answer is not None else None
 
-    async def _prepared(self, order: Order, held: ExitStack) -> Submission:
+    async def _read_then(self, order: Order, act: Callable[[Reading], T]) -> T:
         """One hop to a thread where the job has no templates; else a second one, when its turn has come."""
-        prepared = await anyio.to_thread.run_sync(self._prepare, order, held, False)
-        while isinstance(prepared, Order):
-            prepared = await anyio.to_thread.run_sync(self._prepare, prepared, held, True, limiter=self.rendering)
-        return prepared
 
-    def _prepare(self, order: Order, held: ExitStack, may_render: bool) -> Submission | Order:
-        """Resolve, read and check the job, pin its commit before any row speaks of it, and name the pipeline.
+        def go(order: Order, may_render: bool) -> Order | T:
+            reading = self._read(order, may_render)
+            return reading if isinstance(reading, Order) else act(reading)
+
+        done = await anyio.to_thread.run_sync(go, order, False)
+        while isinstance(done, Order):
+            done = await anyio.to_thread.run_sync(go, done, True, limiter=self.rendering)
+        return done
+
+    def _read(self, order: Order, may_render: bool) -> Reading | Order:
+        """Resolve, read and check the job.
 
         Only the order with its commit where the job has templates and this is not the time to render them.
         """
@@ -202,15 +257,25 @@ class Commands:
             return order
         job = rendered.job
         places.check_job(job)
-        warnings = self.check(job, at, rendered.files, self.engine.lacks)
-        held.enter_context(self.checkouts.hold(at))
-        self.repository.pin(at)
-        reach("submit:pinned")
-        return self._named(self._submission(order, at, rendered, warnings))
+        warnings = [*order.warnings, *unused(order.context, rendered.used, has_templates=bool(rendered.files))]
+        warnings += [*job.warnings, *self.check(job, at, rendered.files, self.engine.lacks)]
+        plan = None
+        if (resumption := order.resumption) is not None:
+            plan = resumption.plan(job.tasks)
+            warnings += resumption.notes(plan, at, rendered)
+        return Reading(order, at, rendered, plan, tuple(warnings))
 
-    def _submission(self, order: Order, at: Sha, rendered: Rendered, warnings: Sequence[str]) -> Submission:
-        job = rendered.job
-        idle = unused(order.context, rendered.used, has_templates=bool(rendered.files))
+    def _accept(self, held: ExitStack, reading: Reading) -> Submission:
+        """Pin the commit before any row speaks of it, and name the pipeline."""
+        held.enter_context(self.checkouts.hold(reading.at))
+        self.repository.pin(reading.at)
+        reach("submit:pinned")
+        return self._named(self._submission(reading))
+
+    def _submission(self, reading: Reading) -> Submission:
+        order, at, rendered, job = reading.order, reading.at, reading.rendered, reading.rendered.job
+        resumption, plan = order.resumption, reading.plan
+        kept = resumption.kept(plan) if resumption is not None and plan is not None else {}
         return Submission(
             id=PipelineId(""),
             name=job.name,
@@ -223,10 +288,11 @@ class Commands:
             on_failure=job.on_failure,
             timeout_s=job.timeout_s,
             context=dump_context(order.context),
-            warnings=(*order.warnings, *idle, *job.warnings, *warnings),
-            rerun_of=order.rerun_of,
-            built=not rendered.files and self.checkouts.ready(at) is not None,
+            warnings=reading.warnings,
+            rerun_of=PipelineId(resumption.view.id) if resumption is not None else None,
+            built=not rendered.files and not kept and self.checkouts.ready(at) is not None,
             rendered=tuple(rendered.files.items()),
+            kept=kept,
         )
 
     def _named(self, submission: Submission) -> Submission:
@@ -251,6 +317,8 @@ class Commands:
         try:
             done: Future[None] = self.engine.submit(Submit(submission), promise)
             await asyncio.wrap_future(done)
+        except OutcomeUnknown:
+            raise  # the pipeline may be there, with its folder
         except OdinError:
             await anyio.to_thread.run_sync(take_back_run, self.layout, submission.id)
             raise

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from odin.executors.protocol import Origin, TaskLaunch
+from odin.model import retries
 from odin.model.ids import JobPath, PipelineId, Sha, TaskId, task_id
 from odin.model.job import TaskSpec
 from odin.model.variables import expand_task
@@ -35,7 +36,7 @@ class Launches:
     def build(self, pipeline: Pipeline, task: Task, attempt: Attempt) -> TaskLaunch:
         """Raises ValidationFailed when an expanded string is too large to be handed to a process."""
         values = self.values(pipeline, task)
-        spec = expand_task(task.spec, values)
+        spec = expand_task(retries.grown(task.spec, task.spent), values)
         name = pipeline.attempt_id(task)
         env = {key: self._mapped(value) for key, value in spec.env.items()}
         own = {f"ODIN_{key}": value for key, value in values.items() if key != "TASK_IDS"}

@@ -17,8 +17,14 @@ Lacks = Callable[[TaskSpec], str | None]
 class Check(Protocol):
     """What a place says of a job before it is launched. May block."""
 
+    def waits(self) -> str | None:
+        """Why no job can be judged yet; None once one can."""
+
     def __call__(self, job: Job, version: Sha, rendered: Mapping[str, str], lacks: Lacks) -> Sequence[str]:
-        """Warnings. Raises ValidationFailed naming what it cannot give. ``rendered`` is what templates became."""
+        """Warnings. Raises ValidationFailed naming what it cannot give, Unavailable while that is not known.
+
+        ``rendered`` is what templates became.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +32,9 @@ class Machine:
     """The check of this machine; ``mounts`` as in ``Launches``."""
 
     mounts: Mapping[str, str] = field(default_factory=dict)
+
+    def waits(self) -> str | None:
+        return None
 
     def __call__(self, job: Job, version: Sha, rendered: Mapping[str, str], lacks: Lacks) -> Sequence[str]:
         del version, rendered  # a machine has all of the checkout

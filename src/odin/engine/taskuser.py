@@ -106,10 +106,13 @@ def open_run(run: Path, own: Path, outputs: Path, user: TaskUser) -> None:
     os.chown(outputs, user.uid, user.gid, follow_symlinks=False)
 
 
-def refuse_dangers(data: Path, shared: Iterable[Path], database: Path, user: TaskUser) -> None:
-    """Raises Conflict where tasks could change or read what is the server's, or not reach what is theirs."""
+def refuse_dangers(data: Path, shared: Iterable[Path], database: Path | None, user: TaskUser) -> None:
+    """Raises Conflict where tasks could change or read what is the server's, or not reach what is theirs.
+
+    ``database`` is the file of one that is one.
+    """
     shared = tuple(shared)
-    for folder in (data, database.parent, *shared):
+    for folder in (data, *([database.parent] if database else []), *shared):
         _refuse_changes(folder, user)
     for above in _way(shared[-1]):
         if not user.enters(above):
@@ -119,7 +122,7 @@ def refuse_dangers(data: Path, shared: Iterable[Path], database: Path, user: Tas
             )
     if user.enters(data):
         raise Conflict(f"{user.name}, as whom tasks run, can enter the data folder {data}: its access list says so")
-    if user.reads(database):
+    if database is not None and user.reads(database):
         raise Conflict(f"{user.name}, as whom tasks run, can read the database; run: chmod 600 {database}")
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import odin
+from odin import machine
 from odin.executors.connection import PROTOCOL, Arrival, Connector, Trouble
 from odin.executors.protocol import (
     Absent,
@@ -27,6 +28,7 @@ from odin.executors.protocol import (
     Capacity,
     Ended,
     Reason,
+    Recall,
     Report,
     Started,
     TaskLaunch,
@@ -68,6 +70,7 @@ class LocalExecutor:
         self._capacity = Capacity(cpu_m, cards)
         self._env = kept(environ, keep_env) | _identity(task_user)
         self._task_user = task_user
+        self._node = machine.host()
         self._selector = selectors.DefaultSelector()
         self._poke, self._poked = socket.socketpair()
         self._arrivals: deque[Arrival | Trouble] = deque()
@@ -123,8 +126,8 @@ class LocalExecutor:
         del kind  # all are processes here
         self._send({"op": "stop", "id": attempt, "grace": grace_s, "message": message})
 
-    def recall(self, attempts: Mapping[AttemptId, int]) -> None:
-        self._send({"op": "recall", "ids": dict(attempts)})
+    def recall(self, attempts: Mapping[AttemptId, Recall]) -> None:
+        self._send({"op": "recall", "ids": {attempt: asked.fence for attempt, asked in attempts.items()}})
 
     def acknowledge(self, attempts: Collection[AttemptId]) -> None:
         self._send({"op": "ack", "ids": list(attempts)})
@@ -220,7 +223,7 @@ class LocalExecutor:
 
     def _read(self, data: bytes) -> None:
         *lines, self._part = (self._part + data).split(b"\n")
-        self._ready += [report(json.loads(line)) for line in lines]
+        self._ready += [report(json.loads(line), self._node) for line in lines]
 
     # Connecting
 
@@ -272,13 +275,13 @@ class LocalExecutor:
         self._writing = False
 
 
-def report(message: Mapping[str, Any]) -> Report:
-    """What a line of the runner says."""
+def report(message: Mapping[str, Any], node: str) -> Report:
+    """What a line of the runner on this machine says."""
     attempt = AttemptId(message["id"])
     if message["op"] == "started":
-        return Started(attempt, message["at"], message["pid"])
+        return Started(attempt, message["at"], message["pid"], node)
     if message["op"] == "absent":
-        return Absent(attempt)
+        return Absent(attempt, message.get("fence"))
     return Ended(
         attempt,
         message["code"],
@@ -289,6 +292,7 @@ def report(message: Mapping[str, Any]) -> Report:
         message["cpu"],
         message["rss"],
         message["log"],
+        node,
     )
 
 

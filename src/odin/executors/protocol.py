@@ -15,7 +15,7 @@ from odin.model.happenings import Happening
 from odin.model.ids import AttemptId, JobPath, PipelineId, Sha
 from odin.model.job import TaskSpec
 from odin.model.names import shown
-from odin.model.reports import Absent, Away, Back, Ended, Held, Placed, Reason, Report, Started
+from odin.model.reports import Absent, Away, Back, Ended, Held, Placed, Reason, Recall, Report, Started
 
 __all__ = [
     "Absent",
@@ -32,6 +32,7 @@ __all__ = [
     "Place",
     "Placed",
     "Reason",
+    "Recall",
     "Report",
     "Started",
     "TaskLaunch",
@@ -96,11 +97,11 @@ class Executor(Protocol):
         ``kind`` is the task's ``resource_type``.
         """
 
-    def recall(self, attempts: Mapping[AttemptId, int]) -> None:
-        """Ask what became of attempts, raising their fence to the number given.
+    def recall(self, attempts: Mapping[AttemptId, Recall]) -> None:
+        """Ask what became of attempts, raising their fence to that given.
 
         Answers come as reports: Absent, Started, or Ended (``Reason.LOST`` when it may have started, is over and
-        its code cannot be known). Only what is Absent may be launched.
+        its code cannot be known), or Held while nothing can be known. Only what is Absent may be launched.
         """
 
     def acknowledge(self, attempts: Collection[AttemptId]) -> None:

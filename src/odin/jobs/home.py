@@ -100,7 +100,7 @@ def _own(folder: Path) -> int:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    for path in _leftovers(folder):
+    for path in leftovers(folder):
         parent = os.open(path.parent, FOLDER)
         try:
             remove(path.name, parent)
@@ -108,7 +108,7 @@ def _remove_leftovers(folder: Path) -> None:
             os.close(parent)
 
 
-def _leftovers(folder: Path) -> Iterator[Path]:
+def leftovers(folder: Path) -> Iterator[Path]:
     for pattern in LEFTOVERS:
         yield from (path for path in folder.glob(pattern) if path.name != "odin.lock")
 

@@ -69,6 +69,17 @@ class Reader:
             folder = self._job(git, self._version(git, at), path)
             return content_of(git, file_in(git, folder, path, file), f"{path}/{file}")
 
+    def changes(self, job: str, before: Sha, now: Sha) -> list[str]:
+        """The files of a job, by their path in it, that differ between two commits. Raises NotFound."""
+        path = names.job_path(job)
+        with translated(self.path):
+            git = self._git()
+            old, new = self._job(git, before, path).oid, self._job(git, now, path).oid
+            if old == new:
+                return []
+            had, has = dict(walk(git, old)), dict(walk(git, new))
+            return sorted(name for name in {*had, *has} if had.get(name) != has.get(name))
+
     def render(
         self, job: str, context: Mapping[str, Any], at: Sha | None = None, *, may_wait: bool = True
     ) -> Rendered | None:

@@ -12,6 +12,7 @@
     ├── Conflict             exists already, or the state forbids it
     ├── TooManyRequests      asked too often; ``retry_after_s``
     ├── Unavailable          cannot now, may later; ``retry_after_s``
+    │   └── OutcomeUnknown   the store went away in the middle of a commit, which may have happened
     ├── NoSpace              a disk is full
     └── IllegalMove          a move that the state machine does not have: a bug in Odin
 
@@ -110,6 +111,10 @@ class TooManyRequests(OdinError):
 class Unavailable(OdinError):
     title = "Not available now"
     retry_after_s = 5
+
+
+class OutcomeUnknown(Unavailable):
+    """Look before it is done again."""
 
 
 class NoSpace(OdinError):

@@ -61,6 +61,14 @@ def memory_bytes(text: str) -> int:
     return amount
 
 
+def written_bytes(count: int) -> str:
+    """``2Gi``: exactly, in the largest unit that allows it."""
+    for power, letter in reversed([*enumerate("KMGTPE", 1)]):
+        if count and count % 1024**power == 0:
+            return f"{count // 1024**power}{letter}i"
+    return str(count)
+
+
 def amount(text: str) -> Fraction:
     """What a quantity of the API server stands for, exactly: cores, bytes, pieces."""
     return _quantity(text, "write a number, with a suffix such as m, Ki or G")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from odin.model.ids import AttemptId, PipelineId
 
@@ -50,11 +51,12 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The attempt runs. ``at`` is POSIX seconds."""
+    """The attempt runs. ``at`` is POSIX seconds, ``node`` the machine, or machines."""
 
     attempt: AttemptId
     at: float
     pid: int | None = None
+    node: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +76,25 @@ class Ended:
     cpu_s: float | None = None
     rss_kb: int | None = None
     log_bytes: int | None = None
+    node: str | None = None
+
+
+class Recall(NamedTuple):
+    """What is asked of an attempt: its pipeline's fence, and the ``resource_type`` that it would be of."""
+
+    fence: int
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """An answer to a recall: never started, and fenced from starting under an older fence."""
+    """An answer to a recall: never started, and fenced from starting under an older fence.
+
+    ``fence`` is that of the recall where the place says it: an answer to one before a takeover tells nothing.
+    """
 
     attempt: AttemptId
+    fence: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

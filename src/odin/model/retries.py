@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
+from dataclasses import replace
 
 from odin.model.job import TaskSpec
+from odin.model.quantities import MOST_BYTES
 from odin.model.reports import Reason
 
 LONGEST_DELAY_S = 600.0
 SPREAD = 0.2
+GROWTH = 2  # of the memory, after an attempt that had too little of it
+LIMIT = "memory_limit_bytes"
 
 CAUSES: Mapping[Reason, str] = {
     Reason.EXIT: "user",
@@ -34,6 +38,19 @@ def allowed(spec: TaskSpec, reason: Reason, spent: Mapping[str, int]) -> str | N
     if cause is None or spent.get(cause, 0) >= getattr(spec.retries, cause):
         return None
     return cause
+
+
+def grown(spec: TaskSpec, spent: Mapping[str, int] | None) -> TaskSpec:
+    """The task as its next attempt asks for it: its memory doubled for each one that ran out of it.
+
+    What the file does not name cannot grow.
+    """
+    factor = GROWTH ** (spent or {}).get("oom", 0)
+    if factor == 1 or spec.memory_bytes is None:
+        return spec
+    limit = spec.cluster.get(LIMIT)
+    more = {LIMIT: min(limit * factor, MOST_BYTES)} if limit is not None else {}
+    return replace(spec, memory_bytes=min(spec.memory_bytes * factor, MOST_BYTES), cluster={**spec.cluster, **more})
 
 
 def delay_s(spec: TaskSpec, attempt: str, retry: int) -> float:

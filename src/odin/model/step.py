@@ -12,10 +12,11 @@ from typing import Any
 
 from odin.model import retries
 from odin.model.commands import Built, Event, Halt, Submit, Tick
-from odin.model.ids import PipelineId
-from odin.model.reports import Absent, Away, Back, Ended, Held, Placed, Reason, Started
+from odin.model.ids import AttemptId, PipelineId, split_resource
+from odin.model.quantities import written_bytes
+from odin.model.reports import Absent, Away, Back, Ended, Held, Placed, Reason, Recall, Started
 from odin.model.states import AttemptState, Move, Outcome, PipelineStatus, Stop, TaskStatus, move
-from odin.model.world import Attempt, Pipeline, Task, World, fresh
+from odin.model.world import Attempt, Pipeline, Submission, Task, World, fresh
 
 NEXT_ONE = "; the next one in "
 
@@ -39,7 +40,8 @@ def admit(world: World, now: float) -> None:
 
     def wanted(pipeline: PipelineId, idx: int, ticket: int) -> bool:
         found = world.pipelines.get(pipeline)
-        return found is not None and found.tasks[idx].ticket == ticket
+        tasks = found.tasks if found is not None else ()  # of another job, where the id was asked for a second time
+        return idx < len(tasks) and tasks[idx].ticket == ticket
 
     for identity, idx, cards in world.pool.admit(wanted):
         pipeline = world.pipelines[identity]
@@ -59,12 +61,13 @@ def _plan(world: World, pipeline: Pipeline, task: Task, cards: tuple[str, ...], 
     task.number += 1
     task.reason = None
     task.submitted_at = task.submitted_at or now
-    task.attempt = Attempt(task.number, now, cards=cards)
+    memory_bytes = retries.grown(task.spec, task.spent).memory_bytes
+    task.attempt = Attempt(task.number, now, cards=cards, memory_bytes=memory_bytes)
     world.open[pipeline.attempt_id(task)] = (pipeline, task, task.attempt)
     world.record(pipeline, now, "planned", task, None)
     world.changes.urgent = True
-    if task.spec.pending_timeout_s is not None and task.number == 1:
-        world.remind((task.ready_at or now) + task.spec.pending_timeout_s, "pending", pipeline, task)
+    if task.number == 1:
+        world.limit_wait(pipeline, task)
     world.due.launch.append((pipeline, task, task.attempt))
 
 
@@ -75,10 +78,20 @@ def _submit(world: World, event: Submit, now: float) -> None:
     pipeline = fresh(event.submission)
     world.changes.submitted.append(event.submission)
     world.changes.urgent = True
-    world.record(pipeline, now, "submitted", None, f"{event.submission.job} at {event.submission.version[:12]}")
+    world.record(pipeline, now, "submitted", None, _said(event.submission))
+    for task in pipeline.tasks:
+        if (kept := event.submission.kept.get(task.spec.name)) is not None:
+            world.record(pipeline, now, "kept" if task.verdict is TaskStatus.EXECUTED else "skipped", task, kept.reason)
+            for attempt in kept.attempts:
+                world.changes.attempts[pipeline.id, task.idx, attempt.number] = attempt
     world.adopt(pipeline)
     if pipeline.status is PipelineStatus.RUNNING:
         _judge_place(world, pipeline, now)
+
+
+def _said(submission: Submission) -> str:
+    said = f"{submission.job} at {submission.version[:12]}"
+    return f"{said}, again after {submission.rerun_of}" if submission.rerun_of else said
 
 
 def _built(world: World, event: Built, now: float) -> None:
@@ -148,17 +161,18 @@ def _flag(world: World, pipeline: Pipeline, task: Task, cause: Stop) -> None:
 
 
 def _tick(world: World, _event: Tick, now: float) -> None:
+    """Timers only remind: whether something is over, the state says. An id may come back with another job's tasks."""
     while world.timers and world.timers[0].at <= now:
         timer = heapq.heappop(world.timers)
         pipeline = world.pipelines.get(timer.pipeline)
-        if pipeline is not None:
+        if pipeline is not None and timer.idx < len(pipeline.tasks):
             task = pipeline.tasks[timer.idx] if timer.idx >= 0 else None
             if task is None or (task.verdict is None and task.number == timer.number):
                 _TIMERS[timer.kind](world, pipeline, task, now)
 
 
 def _retry_due(world: World, pipeline: Pipeline, task: Task, now: float) -> None:
-    if task.due_at is not None:
+    if task.due_at is not None and task.due_at <= now:
         task.due_at = None
         task.reason = None
         world.offer(pipeline, task, now)
@@ -167,7 +181,10 @@ def _retry_due(world: World, pipeline: Pipeline, task: Task, now: float) -> None
 
 def _pending_over(world: World, pipeline: Pipeline, task: Task, now: float) -> None:
     """``pending_timeout`` has passed since the task could start; one that runs is left alone."""
-    message = f"waited longer than its pending_timeout of {task.spec.pending_timeout_s:g} s"
+    longest_s, ready_at = task.spec.pending_timeout_s, task.ready_at
+    if longest_s is None or ready_at is None or now < ready_at + longest_s:
+        return
+    message = f"waited longer than its pending_timeout of {longest_s:g} s"
     if task.attempt is None:
         _fail(world, pipeline, task, message, now)
     elif task.attempt.state is not AttemptState.RUNNING:
@@ -177,7 +194,7 @@ def _pending_over(world: World, pipeline: Pipeline, task: Task, now: float) -> N
 
 
 def _time_over(world: World, pipeline: Pipeline, _task: None, now: float) -> None:
-    if pipeline.stop is None:
+    if pipeline.stop is None and pipeline.timeout_s is not None and pipeline.submitted_at + pipeline.timeout_s <= now:
         _stop(world, pipeline, Stop.TIMEOUT, f"the pipeline's timeout of {pipeline.timeout_s:g} s has passed", now)
 
 
@@ -189,7 +206,9 @@ def _back(world: World, _event: Back, now: float) -> None:
     world.away = None
     for pipeline in list(world.pipelines.values()):
         _judge_place(world, pipeline, now)
-    world.due.recall.update({name: pipeline.fence for name, (pipeline, _, _) in world.open.items()})
+    world.due.recall.update(
+        {name: Recall(pipeline.fence, task.spec.resource_type) for name, (pipeline, task, _) in world.open.items()}
+    )
 
 
 def _away(world: World, event: Away, _now: float) -> None:
@@ -201,6 +220,8 @@ def _absent(world: World, event: Absent, now: float) -> None:
     if found is None:
         return
     pipeline, task, attempt = found
+    if event.fence is not None and event.fence != pipeline.fence:
+        return  # another server has launched it since, perhaps
     if attempt.stop is not None:
         world.due.stop.append((pipeline, task, attempt))
     elif attempt.state is AttemptState.PLANNED:
@@ -246,6 +267,7 @@ def _started(world: World, event: Started, now: float) -> None:
         attempt.state = move(attempt.state, Move.START)
         # Clocks differ, and a cluster tells whole seconds: nothing begins before it was planned.
         attempt.started_at = task.started_at = max(event.at, attempt.planned_at)
+        attempt.node = event.node or attempt.node
         if attempt.stop is None:
             task.reason = None
         world.record(pipeline, now, "started", task, None)
@@ -260,7 +282,8 @@ def _stop_again(world: World, pipeline: Pipeline, task: Task, attempt: Attempt) 
 
 def _ended(world: World, event: Ended, now: float) -> None:
     found = world.open.pop(event.attempt, None)
-    world.due.acknowledge.append(event.attempt)
+    if found is not None or _is_known(world, event.attempt):
+        world.due.acknowledge.append(event.attempt)
     if found is None:
         return
     pipeline, task, attempt = found
@@ -273,6 +296,15 @@ def _ended(world: World, event: Ended, now: float) -> None:
     _finish_if_over(world, pipeline, now)
 
 
+def _is_known(world: World, name: AttemptId) -> bool:
+    """Of a pipeline in flight here: whether it had this attempt. If not, another server has taken it over."""
+    identity, task_name, number = split_resource(name)
+    pipeline = world.pipelines.get(identity)
+    if pipeline is None:
+        return True  # the rows know
+    return any(task.spec.name == task_name and task.number >= (number or 1) for task in pipeline.tasks)
+
+
 def _note_end(task: Task, attempt: Attempt, event: Ended) -> None:
     attempt.state = move(attempt.state, Move.END)
     if attempt.started_at is None and event.started_at is not None:
@@ -280,6 +312,7 @@ def _note_end(task: Task, attempt: Attempt, event: Ended) -> None:
     attempt.ended_at = max(event.ended_at, attempt.started_at or attempt.planned_at)
     attempt.exit_code, attempt.reason, attempt.message = event.code, event.reason, event.message
     attempt.cpu_s, attempt.rss_kb, attempt.log_bytes = event.cpu_s, event.rss_kb, event.log_bytes
+    attempt.node = event.node or attempt.node
     task.exit_code = event.code
     task.started_at = attempt.started_at or task.started_at
 
@@ -317,10 +350,15 @@ def _retry(world: World, pipeline: Pipeline, task: Task, attempt: Attempt, why: 
     spent[cause] = spent.get(cause, 0) + 1
     wait_s = retries.delay_s(task.spec, pipeline.attempt_id(task), spent[cause])
     task.spent, task.due_at = spent, now + wait_s
-    task.reason = f"attempt {task.number} failed: {why}{NEXT_ONE}{wait_s:.0f} s"
+    task.reason = f"attempt {task.number} failed: {why}{NEXT_ONE}{wait_s:.0f} s{_more(task, cause)}"
     world.record(pipeline, now, "retrying", task, task.reason)
     world.remind(task.due_at, "retry", pipeline, task)
     return True
+
+
+def _more(task: Task, cause: str) -> str:
+    grown = retries.grown(task.spec, task.spent).memory_bytes if cause == "oom" else None
+    return f", with {written_bytes(grown)} of memory" if grown is not None else ""
 
 
 def explain(attempt: Attempt) -> str:
@@ -419,7 +457,7 @@ def _finish_if_over(world: World, pipeline: Pipeline, now: float) -> None:
 
 
 def _outcome(pipeline: Pipeline) -> Outcome:
-    if all(task.verdict is TaskStatus.EXECUTED for task in pipeline.tasks):
+    if all(task.verdict is TaskStatus.EXECUTED or task.origin is not None for task in pipeline.tasks):
         return Outcome.SUCCEEDED
     cancelled = pipeline.stop in (Stop.CANCEL, Stop.CLEANUP)
     return Outcome.CANCELLED if cancelled else Outcome.FAILED

@@ -7,20 +7,23 @@ is true before its commit. Moments are POSIX seconds as given by the caller: the
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from odin.model.admission import Pool
 from odin.model.ids import AttemptId, JobPath, PipelineId, Sha, attempt_id, task_id
 from odin.model.job import TaskSpec
-from odin.model.reports import Reason
+from odin.model.reports import Reason, Recall
 from odin.model.states import FINAL, AttemptState, Outcome, PipelineStatus, Stop, TaskStatus
 
 
 @dataclass(slots=True)
 class Attempt:
-    """One attempt; ``stop`` is the durable flag that it must end."""
+    """One attempt; ``stop`` is the durable flag that it must end.
+
+    ``node`` is the machine, or machines, that it ran on; ``memory_bytes`` what it asked for, None if nothing.
+    """
 
     number: int
     planned_at: float
@@ -35,11 +38,16 @@ class Attempt:
     cpu_s: float | None = None
     rss_kb: int | None = None
     log_bytes: int | None = None
+    node: str | None = None
+    memory_bytes: int | None = None
 
 
 @dataclass(slots=True)
 class Task:
-    """One task. ``attempt`` is the open one, ``number`` that of the newest; ``unmet`` counts parents not done."""
+    """One task. ``attempt`` is the open one, ``number`` that of the newest; ``unmet`` counts parents not done.
+
+    ``origin``, where this pipeline resumes another and does not run the task: the one that what is shown happened in.
+    """
 
     idx: int
     spec: TaskSpec
@@ -56,6 +64,7 @@ class Task:
     due_at: float | None = None
     spent: dict[str, int] | None = None
     ticket: int = 0
+    origin: PipelineId | None = None
 
     @property
     def status(self) -> TaskStatus:
@@ -74,6 +83,7 @@ class Pipeline:
 
     ``halted`` means that nothing more is started. ``seq`` counts its events, ``saved_seq`` those committed.
     ``own_work``: the job has templates, so its work folder is not the checkout's but the pipeline's own.
+    ``rerun_of`` is the pipeline that this one runs again, or resumes.
     """
 
     id: PipelineId
@@ -97,6 +107,7 @@ class Pipeline:
     saved_seq: int = 0
     own_work: bool = False
     username: str = ""
+    rerun_of: PipelineId | None = None
 
     def attempt_id(self, task: Task) -> AttemptId:
         """What the newest attempt of a task is called."""
@@ -104,10 +115,28 @@ class Pipeline:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """A task that a resumed pipeline does not run: what it shows happened in ``origin``.
+
+    ``verdict`` is *executed*, with all its attempts; or *skipped*, left out by choice.
+    """
+
+    origin: PipelineId
+    verdict: TaskStatus
+    reason: str
+    exit_code: int | None = None
+    submitted_at: float | None = None
+    started_at: float | None = None
+    completed_at: float | None = None
+    attempts: tuple[Attempt, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Submission:
     """All that is recorded of a pipeline when it is submitted. ``built`` means that its checkout stands.
 
     ``context`` is JSON; ``rendered`` are the files that the job's templates became, as (path in the job, text).
+    ``kept`` has, by name, the tasks that are not run because ``rerun_of`` did; their files come with the checkout.
     """
 
     id: PipelineId
@@ -122,9 +151,10 @@ class Submission:
     timeout_s: float | None = None
     context: str = "{}"
     warnings: tuple[str, ...] = ()
-    rerun_of: str | None = None
+    rerun_of: PipelineId | None = None
     built: bool = False
     rendered: tuple[tuple[str, str], ...] = ()
+    kept: Mapping[str, Kept] = field(default_factory=dict)
 
 
 class Happened(NamedTuple):
@@ -175,7 +205,7 @@ class Due:
     build: list[Pipeline] = field(default_factory=list)
     launch: list[tuple[Pipeline, Task, Attempt]] = field(default_factory=list)
     stop: list[tuple[Pipeline, Task, Attempt]] = field(default_factory=list)
-    recall: dict[AttemptId, int] = field(default_factory=dict)
+    recall: dict[AttemptId, Recall] = field(default_factory=dict)
     acknowledge: list[AttemptId] = field(default_factory=list)
     forget: list[PipelineId] = field(default_factory=list)
     finished: list[PipelineId] = field(default_factory=list)
@@ -231,28 +261,37 @@ class World:
             self.remind(pipeline.submitted_at + pipeline.timeout_s, "timeout", pipeline)
         if pipeline.status is PipelineStatus.BUILDING:
             self.due.build.append(pipeline)
+        ready_at = _ready_at(pipeline)
         for task in pipeline.tasks:
             if task.verdict is None:
-                self._adopt_task(pipeline, task)
+                self._adopt_task(pipeline, task, ready_at[task.idx])
 
-    def _adopt_task(self, pipeline: Pipeline, task: Task) -> None:
+    def _adopt_task(self, pipeline: Pipeline, task: Task, ready_at: float) -> None:
         if task.attempt is not None:
             self.pool.take(task.spec, task.attempt.cards)
             name = pipeline.attempt_id(task)
             self.open[name] = (pipeline, task, task.attempt)
-            self.due.recall[name] = pipeline.fence
+            self.due.recall[name] = Recall(pipeline.fence, task.spec.resource_type)
+            task.ready_at = ready_at
+            if task.number == 1:
+                self.limit_wait(pipeline, task)
         elif task.due_at is not None:
             self.remind(task.due_at, "retry", pipeline, task)
         elif not task.unmet and pipeline.status is PipelineStatus.RUNNING:
-            self.offer(pipeline, task, pipeline.submitted_at)
+            self.offer(pipeline, task, ready_at)
 
     def offer(self, pipeline: Pipeline, task: Task, ready_at: float) -> None:
         """Queue a task that may start now; ``ready_at`` is when it became so."""
         if task.ready_at is None:
             task.ready_at = ready_at
-            if task.spec.pending_timeout_s is not None:
-                self.remind(ready_at + task.spec.pending_timeout_s, "pending", pipeline, task)
+            if not task.number:
+                self.limit_wait(pipeline, task)
         task.ticket = self.pool.offer(pipeline.id, task.idx, task.spec)
+
+    def limit_wait(self, pipeline: Pipeline, task: Task) -> None:
+        """``pending_timeout`` counts from when the task could start, to the start of its first attempt."""
+        if task.spec.pending_timeout_s is not None and task.ready_at is not None:
+            self.remind(task.ready_at + task.spec.pending_timeout_s, "pending", pipeline, task)
 
     def drop(self, pipeline: PipelineId) -> None:
         """Forget a pipeline whose rows moved without us; it is adopted again from them."""
@@ -261,8 +300,10 @@ class World:
             if task.attempt is not None and dropped is not None:
                 self.open.pop(dropped.attempt_id(task), None)
                 self.pool.give_back(task.spec, task.attempt.cards)
+        self.due.build = [each for each in self.due.build if each.id != pipeline]
         self.due.launch = [each for each in self.due.launch if each[0].id != pipeline]
         self.due.stop = [each for each in self.due.stop if each[0].id != pipeline]
+        self.due.forget = [each for each in self.due.forget if each != pipeline]
 
     def record(self, pipeline: Pipeline, at: float, type_: str, task: Task | None, message: str | None) -> None:
         """Add one entry to the pipeline's history and mark what it is about as changed."""
@@ -279,6 +320,16 @@ class World:
         changes.events.append(Happened(pipeline.id, pipeline.seq, at, type_, task.idx, number, message))
 
 
+def _ready_at(pipeline: Pipeline) -> list[float]:
+    """When each task could start, as far as its parents are done."""
+    ready_at = [pipeline.submitted_at] * len(pipeline.tasks)
+    for task in pipeline.tasks:
+        if task.completed_at is not None:
+            for child in pipeline.children[task.idx]:
+                ready_at[child] = max(ready_at[child], task.completed_at)
+    return ready_at
+
+
 def graph_of(specs: Sequence[TaskSpec]) -> tuple[list[int], list[list[int]]]:
     """For each task the number of its parents, and for each the tasks that wait for it."""
     index = {spec.name: idx for idx, spec in enumerate(specs)}
@@ -293,8 +344,11 @@ def fresh(submission: Submission) -> Pipeline:
     """The pipeline that a submission begins."""
     unmet, children = graph_of(submission.tasks)
     tasks = [Task(idx, spec, unmet[idx]) for idx, spec in enumerate(submission.tasks)]
+    for task in tasks:
+        if (kept := submission.kept.get(task.spec.name)) is not None:
+            _keep(task, kept)
     status = PipelineStatus.RUNNING if submission.built else PipelineStatus.BUILDING
-    return Pipeline(
+    pipeline = Pipeline(
         submission.id,
         submission.job,
         submission.version,
@@ -304,20 +358,34 @@ def fresh(submission: Submission) -> Pipeline:
         on_failure=submission.on_failure,
         timeout_s=submission.timeout_s,
         status=status,
-        unsettled=len(tasks),
         own_work=bool(submission.rendered),
         username=submission.username,
+        rerun_of=submission.rerun_of,
     )
+    return _counted(pipeline)
 
 
-def restored(pipeline: Pipeline) -> Pipeline:
-    """Derive what is not stored (counters, ``halted``) of a pipeline read from its rows."""
+def _keep(task: Task, kept: Kept) -> None:
+    task.verdict, task.reason, task.origin = kept.verdict, kept.reason, kept.origin
+    task.number = kept.attempts[-1].number if kept.attempts else 0
+    task.exit_code = kept.exit_code
+    task.submitted_at, task.started_at, task.completed_at = kept.submitted_at, kept.started_at, kept.completed_at
+
+
+def _counted(pipeline: Pipeline) -> Pipeline:
+    """Derive the counters of what is not done."""
     for task in pipeline.tasks:
         if task.verdict is TaskStatus.EXECUTED:
             for child in pipeline.children[task.idx]:
                 pipeline.tasks[child].unmet -= 1
+    pipeline.unsettled = sum(task.verdict not in FINAL for task in pipeline.tasks)
+    return pipeline
+
+
+def restored(pipeline: Pipeline) -> Pipeline:
+    """Derive what is not stored (counters, ``halted``) of a pipeline read from its rows."""
+    _counted(pipeline)
     failed = any(task.verdict is TaskStatus.FAILED for task in pipeline.tasks)
     pipeline.halted = pipeline.stop is not None or (failed and pipeline.on_failure == "stop")
-    pipeline.unsettled = sum(task.verdict not in FINAL for task in pipeline.tasks)
     pipeline.saved_seq = pipeline.seq
     return pipeline

@@ -9,10 +9,11 @@ Source: architecture.md, "The loop".
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-import msgspec
 from sqlalchemy import Connection
 from sqlalchemy.engine.interfaces import DBAPICursor
 
@@ -20,106 +21,120 @@ from odin.model.ids import PipelineId
 from odin.model.job import dump_task
 from odin.model.world import Attempt, Changes, Pipeline, Submission, Task, fresh
 from odin.store import idempotency as kept
+from odin.store.batches import Batch
 from odin.store.idempotency import Answer, Idempotency
+from odin.store.schema import attempts, events, pipelines, rendered, tasks, tombstones
 
 Promise = tuple[Idempotency, Answer]
 
-_encode = msgspec.json.Encoder().encode
+
+class Driver(NamedTuple):
+    """Which server drives a pipeline, and what it must reach for that; see ``odin.store.leases``."""
+
+    owner: str | None
+    place: str | None
 
 
-def _values(count: int, first: int = 0) -> str:
-    return ", ".join(f"value ->> {index}" for index in range(first, first + count))
+ALONE = Driver(None, None)
+
+_NEW_PIPELINE = (
+    "id", "name", "job", "version", "username", "user_uid", "context", "status", "warnings", "on_failure", "timeout_s",
+    "submitted_at", "rerun_of", "task_count", "fence", "seq", "owner", "place",
+)  # fmt: skip
+_NEW_TASK = ("pipeline", "idx", "name", "spec", "status", "attempt", "origin")
+_RENDERED = ("pipeline", "path", "content")
+_MOVED_PIPELINE = ("seq", "status", "outcome", "error_message", "completed_at", "stop", "stop_message")
+_MOVED_TASK = (
+    "status", "reason", "attempt", "exit_code", "submitted_at", "started_at", "completed_at", "due_at", "spent",
+)  # fmt: skip
+_ATTEMPT = (
+    "state", "stop", "cards", "planned_at", "started_at", "ended_at", "exit_code", "reason", "message", "cpu_s",
+    "rss_kb", "log_bytes", "node", "memory_bytes",
+)  # fmt: skip
+_EVENT = ("pipeline", "seq", "at", "type", "idx", "attempt", "message")
 
 
-_INSERT_PIPELINES = f"""
-INSERT INTO pipelines (id, name, job, version, username, user_uid, context, status, warnings, on_failure, timeout_s,
- submitted_at, rerun_of, task_count, fence, seq)
-SELECT {_values(16)} FROM json_each(?) WHERE true ON CONFLICT (id) DO NOTHING RETURNING id"""
+class Statements:
+    """What a commit runs, in the words of one dialect. The rows have the columns in the order given here."""
 
-_INSERT_TASKS = f"""
-INSERT INTO tasks (pipeline, idx, name, spec, status, attempt)
-SELECT {_values(5)}, 0 FROM json_each(?)"""
+    def __init__(self, dialect: str) -> None:
+        self.batch = batch = Batch(dialect)
+        became = ", ".join(f"{name} = excluded.{name}" for name in _ATTEMPT)
+        self.insert_pipelines = batch.insert(pipelines, _NEW_PIPELINE) + " ON CONFLICT (id) DO NOTHING RETURNING id"
+        self.insert_tasks = batch.insert(tasks, _NEW_TASK)
+        self.insert_rendered = batch.insert(rendered, _RENDERED)
+        self.tombstones = batch.select(tombstones, "id")
+        self.update_pipelines = batch.update(pipelines, ("id", "fence", "seq"), _MOVED_PIPELINE) + " RETURNING id"
+        self.update_tasks = batch.update(tasks, ("pipeline", "idx"), _MOVED_TASK)
+        self.upsert_attempts = (
+            batch.insert(attempts, ("pipeline", "idx", "number", *_ATTEMPT))
+            + f" ON CONFLICT (pipeline, idx, number) DO UPDATE SET {became} WHERE attempts.state <> 'ended'"
+        )
+        self.insert_events = batch.insert(events, _EVENT)
 
-_INSERT_RENDERED = f"""
-INSERT INTO rendered (pipeline, path, content)
-SELECT {_values(3)} FROM json_each(?)"""
 
-_TOMBSTONES = "SELECT id FROM tombstones WHERE id IN (SELECT value FROM json_each(?))"
+_statements = lru_cache(Statements)
 
-_UPDATE_PIPELINES = """
-UPDATE pipelines SET seq = j.value ->> 3, status = j.value ->> 4, outcome = j.value ->> 5,
- error_message = j.value ->> 6, completed_at = j.value ->> 7, stop = j.value ->> 8, stop_message = j.value ->> 9
-FROM json_each(?) AS j
-WHERE pipelines.id = j.value ->> 0 AND pipelines.fence = j.value ->> 1 AND pipelines.seq = j.value ->> 2
-RETURNING id"""
 
-_UPDATE_TASKS = """
-UPDATE tasks SET status = j.value ->> 2, reason = j.value ->> 3, attempt = j.value ->> 4, exit_code = j.value ->> 5,
- submitted_at = j.value ->> 6, started_at = j.value ->> 7, completed_at = j.value ->> 8, due_at = j.value ->> 9,
- spent = j.value ->> 10
-FROM json_each(?) AS j WHERE tasks.pipeline = j.value ->> 0 AND tasks.idx = j.value ->> 1"""
+class _Writing:
+    """Runs statements on the driver's own cursor: a call through SQLAlchemy costs 60 µs, on the path of every edge."""
 
-_ATTEMPT_COLUMNS = (
-    "state, stop, cards, planned_at, started_at, ended_at, exit_code, reason, message, cpu_s, rss_kb, log_bytes"
-)
-_UPSERT_ATTEMPTS = f"""
-INSERT INTO attempts (pipeline, idx, number, {_ATTEMPT_COLUMNS})
-SELECT {_values(15)} FROM json_each(?) WHERE true
-ON CONFLICT (pipeline, idx, number) DO UPDATE SET
-{", ".join(f"{name.strip()} = excluded.{name.strip()}" for name in _ATTEMPT_COLUMNS.split(","))}
-WHERE attempts.state <> 'ended'"""
+    def __init__(self, cursor: DBAPICursor, statements: Statements) -> None:
+        self._cursor = cursor
+        self.statements = statements
 
-_INSERT_EVENTS = f"""
-INSERT INTO events (pipeline, seq, at, type, idx, attempt, message)
-SELECT {_values(7)} FROM json_each(?)"""
+    def run(self, statement: str, rows: Iterable[Any]) -> set[PipelineId]:
+        """Run a statement over all rows at once; the ids that it returns, if it does."""
+        batch = list(rows)
+        if not batch:
+            return set()
+        self._cursor.execute(statement, (self.statements.batch.parameter(batch),))
+        return {row[0] for row in self._cursor.fetchall()} if self._cursor.description else set()
 
 
 def commit(
-    connection: Connection, changes: Changes, promises: Sequence[Promise] = (), *, now: float
+    connection: Connection,
+    changes: Changes,
+    promises: Mapping[PipelineId, Promise],
+    *,
+    now: float,
+    driver: Driver = ALONE,
 ) -> set[PipelineId]:
     """Write a turn in the caller's transaction; returns the pipelines that were left out.
 
     A left-out pipeline was taken over by another server, its rows moved, or its id was given before. ``promises``
-    are answers kept for submissions of this turn. Nothing of a left-out pipeline is written.
+    are answers kept for submissions of this turn, which are ``driver``'s. Nothing of a left-out pipeline is written.
     """
-    # On the driver's own cursor: a call through SQLAlchemy costs 60 µs, and this is the path of every edge.
     with closing(connection.connection.cursor()) as cursor:
-        lost = _insert_submitted(cursor, changes.submitted)
-        lost |= _update_pipelines(cursor, changes)
+        writing = _Writing(cursor, _statements(connection.dialect.name))
+        lost = _insert_submitted(writing, changes.submitted, driver)
+        lost |= _update_pipelines(writing, changes)
         if lost:
             changes = changes.without(lost)
-        _run(cursor, _UPDATE_TASKS, (_task_row(*item) for item in changes.tasks.items()))
-        _run(cursor, _UPSERT_ATTEMPTS, (_attempt_row(*item) for item in changes.attempts.items()))
-        _run(cursor, _INSERT_EVENTS, changes.events)
-    for request, answer in promises:
+        writing.run(writing.statements.update_tasks, (_task_row(*item) for item in changes.tasks.items()))
+        writing.run(writing.statements.upsert_attempts, (_attempt_row(*item) for item in changes.attempts.items()))
+        writing.run(writing.statements.insert_events, changes.events)
+    for request, answer in (each for identity, each in promises.items() if identity not in lost):
         kept.keep(connection, request, answer, now=now)
     return lost
 
 
-def _run(cursor: DBAPICursor, statement: str, rows: Iterable[object]) -> list[PipelineId]:
-    """Run a statement over all rows at once; the ids that it returns, if it does."""
-    batch = list(rows)
-    if not batch:
-        return []
-    cursor.execute(statement, (_encode(batch).decode(),))
-    return [row[0] for row in cursor.fetchall()] if cursor.description else []
-
-
-def _insert_submitted(cursor: DBAPICursor, submitted: Sequence[Submission]) -> set[PipelineId]:
+def _insert_submitted(writing: _Writing, submitted: Sequence[Submission], driver: Driver) -> set[PipelineId]:
     """New pipelines with ``seq`` 0, which the next statement moves like any other."""
     if not submitted:
         return set()
-    gone = set(_run(cursor, _TOMBSTONES, (each.id for each in submitted)))
+    run, known = writing.run, writing.statements
+    gone = run(known.tombstones, ([each.id] for each in submitted))
     new = [each for each in submitted if each.id not in gone]
-    made = set(_run(cursor, _INSERT_PIPELINES, (_submission_row(each) for each in new)))
-    _run(cursor, _INSERT_TASKS, (row for each in new if each.id in made for row in _new_task_rows(each)))
-    _run(cursor, _INSERT_RENDERED, ((each.id, *file) for each in new if each.id in made for file in each.rendered))
+    made = run(known.insert_pipelines, ((*_submission_row(each), *driver) for each in new))
+    run(known.insert_tasks, (row for each in new if each.id in made for row in _new_task_rows(each)))
+    run(known.insert_rendered, ((each.id, *file) for each in new if each.id in made for file in each.rendered))
     return {each.id for each in submitted if each.id not in made}
 
 
-def _update_pipelines(cursor: DBAPICursor, changes: Changes) -> set[PipelineId]:
+def _update_pipelines(writing: _Writing, changes: Changes) -> set[PipelineId]:
     rows = (_pipeline_row(pipeline) for pipeline in changes.pipelines.values())
-    moved = set(_run(cursor, _UPDATE_PIPELINES, rows))
+    moved = writing.run(writing.statements.update_pipelines, rows)
     return {identity for identity in changes.pipelines if identity not in moved}
 
 
@@ -146,7 +161,7 @@ def _submission_row(each: Submission) -> tuple[object, ...]:
 
 def _new_task_rows(each: Submission) -> Iterable[tuple[object, ...]]:
     for task in fresh(each).tasks:
-        yield each.id, task.idx, task.spec.name, dump_task(task.spec), task.status
+        yield each.id, task.idx, task.spec.name, dump_task(task.spec), task.status, 0, task.origin
 
 
 def _pipeline_row(pipeline: Pipeline) -> tuple[object, ...]:
@@ -194,4 +209,6 @@ def _attempt_row(key: tuple[PipelineId, int, int], attempt: Attempt) -> tuple[ob
         attempt.cpu_s,
         attempt.rss_kb,
         attempt.log_bytes,
+        attempt.node,
+        attempt.memory_bytes,
     )

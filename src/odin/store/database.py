@@ -1,103 +1,134 @@
-"""Connections to the database, and its errors in Odin's words.
-
-SQLite runs in WAL with ``synchronous=FULL``: what is committed survives a power cut. Writers take the write lock
-at their begin, so that nothing read in a transaction is old when it is written. Source: architecture.md, "Store".
-"""
+"""Connections to the database, of whichever kind, and its errors in Odin's words."""
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoneFree
 
-from odin.model.errors import InvalidInput, NoSpace, OdinError, Unavailable
+from odin.model.errors import InvalidInput, OdinError, OutcomeUnknown, Unavailable
+from odin.store import sqlite
+from odin.store.backend import Backend, Crossed
 
-BUSY_TIMEOUT_S = 5.0
-READERS = 8
-# A page cache of 16 MiB and the log moved back every 1,000 pages keep both memory and the log small.
-PRAGMAS = (
-    "PRAGMA journal_mode=WAL",
-    "PRAGMA synchronous=FULL",
-    "PRAGMA foreign_keys=ON",
-    "PRAGMA cache_size=-16384",
-    "PRAGMA temp_store=MEMORY",
-)
+MOST_REPEATS = 5
+LONGEST_PAUSE_S = 0.05  # before the first repetition; twice as long before each further one
+KNOWN = "try sqlite:////path/odin.db or postgresql://user@host/database"
+
+T = TypeVar("T")
 
 
 class Database:
-    """One database; ``reader`` and ``writer`` may be used from any thread."""
+    """One database; ``reader``, ``writer`` and ``write`` may be used from any thread."""
 
     def __init__(self, url: str) -> None:
-        """``url`` is SQLAlchemy's; raises InvalidInput when it is none or not of a database that Odin knows."""
-        try:
-            parsed = make_url(url)
-        except ArgumentError as error:
-            raise InvalidInput("ODIN_DATABASE_URL is not a database URL; try sqlite:////path/odin.db") from error
-        if parsed.get_backend_name() != "sqlite" or not parsed.database:
-            raise InvalidInput(
-                f'a database of kind "{parsed.get_backend_name()}" is not supported yet; use sqlite:////path/odin.db'
-            )
+        """Raises InvalidInput for a URL that is none, or of a kind that Odin does not know."""
         self.url = url
-        self.path: str = parsed.database
-        self._engine = _sqlite_engine(url)
-        self._writing = self._engine.execution_options(odin_begin="BEGIN IMMEDIATE")
+        self._backend = _backend(url)
+        self.path = self._backend.path
+
+    @property
+    def kind(self) -> str:
+        """``sqlite`` or ``postgresql``."""
+        return self._backend.kind
 
     @contextmanager
     def reader(self) -> Iterator[Connection]:
-        """A snapshot to read from. Never blocks a writer."""
-        with translated(), self._engine.connect() as connection:
+        """One moment of the database, to read from. Never blocks a writer."""
+        with translated(), self._backend.reading.connect() as connection:
             yield connection
 
     @contextmanager
     def writer(self) -> Iterator[Connection]:
         """One transaction: committed at the end of the block, rolled back on an exception.
 
-        Raises Unavailable when another writer holds the lock for more than five seconds, NoSpace on a full disk.
+        Raises Unavailable when somebody else is in the way for more than five seconds, NoSpace on a full disk.
         """
-        with translated(), self._writing.begin() as connection:
+        with translated(), self._backend.writing.begin() as connection:
             yield connection
 
-    def connect_writer(self) -> Connection:
-        """A connection of one's own for a thread that commits often; its ``begin`` takes the write lock."""
-        with translated():
-            return self._writing.connect()
+    def write(self, act: Callable[[Connection], T]) -> T:
+        """One transaction, repeated whole where the database gave it up for another's sake (F-43)."""
 
-    def integrity(self) -> str:
-        """``ok``, or what SQLite's quick check found."""
+        def attempt() -> T:
+            with self.writer() as connection:
+                return act(connection)
+
+        return repeated(attempt)
+
+    def connect_writer(self, name: str = "") -> Connection:
+        """A connection of one's own for a thread that commits often; of SQLite its ``begin`` takes the write lock.
+
+        ``name`` is for ``end_sessions``.
+        """
+        with translated(), ExitStack() as opened:
+            connection = opened.enter_context(self._backend.own.connect())
+            if name:
+                self._backend.name(connection, name)
+            opened.pop_all()
+        return connection
+
+    def end_sessions(self, name: str) -> bool:
+        """End what the connections of that name left behind in the database; True once nothing is."""
         with self.reader() as connection:
-            return str(connection.execute(text("PRAGMA quick_check(1)")).scalar_one())
+            return self._backend.end(connection, name)
+
+    @contextmanager
+    def migrating(self) -> Iterator[Connection]:
+        """A connection to migrate on, while nobody else does."""
+        with translated(), self._backend.migrating() as connection:
+            yield connection
 
     def close(self) -> None:
-        self._engine.dispose()
+        self._backend.dispose()
 
 
-def _sqlite_engine(url: str) -> Engine:
-    engine = create_engine(
-        url,
-        poolclass=QueuePool,
-        pool_size=READERS,
-        max_overflow=0,
-        pool_timeout=BUSY_TIMEOUT_S,
-        connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False, "isolation_level": None},
-    )
-    event.listen(engine, "connect", _prepare)
-    event.listen(engine, "begin", _begin)
-    return engine
+def _backend(url: str) -> Backend:
+    kind, mark, _ = url.partition("://")
+    if kind in ("postgresql", "postgres"):
+        from odin.store import postgresql
+
+        return postgresql.connected(url)
+    if not mark:
+        raise InvalidInput(f"ODIN_DATABASE_URL is not a database URL; {KNOWN}")
+    if kind != "sqlite":
+        raise InvalidInput(f'a database of kind "{kind}" is not one that Odin knows; {KNOWN}')
+    return sqlite.connected(make_url(url))
 
 
-def _prepare(connection: sqlite3.Connection, _record: object) -> None:
-    for pragma in PRAGMAS:
-        connection.execute(pragma)
+def repeated(attempt: Callable[[], T]) -> T:
+    """Run a transaction, again after a random pause where it was given up for another's sake. Source: F-43."""
+    for number in range(MOST_REPEATS):
+        try:
+            return attempt()
+        except Crossed:
+            time.sleep(random.uniform(0, LONGEST_PAUSE_S * 2**number))  # noqa: S311 - spreads, and hides nothing
+    return attempt()
 
 
-def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get("odin_begin", "BEGIN"))
+def commit_begun(connection: Connection) -> None:
+    """Commit what a connection of one's own began. Raises OutcomeUnknown if the connection broke meanwhile."""
+    try:
+        with translated():
+            connection.commit()
+    except OdinError as error:
+        if is_broken(connection):
+            raise OutcomeUnknown(
+                "the database went away during a commit; whether it happened is not known yet"
+            ) from error
+        raise
+
+
+def is_broken(connection: Connection) -> bool:
+    """Whether nothing more can be done on this connection."""
+    return connection.invalidated or bool(getattr(connection.connection.dbapi_connection, "closed", False))
 
 
 @contextmanager
@@ -105,30 +136,23 @@ def translated() -> Iterator[None]:
     """Raise the database's errors as Odin's."""
     try:
         yield
-    except DBAPIError as error:
-        found = translation(error.orig)
-        if found is None:
-            raise
-        raise found from error
-    except sqlite3.Error as error:
-        found = translation(error)
-        if found is None:
-            raise
-        raise found from error
+    except Exception as error:
+        if (found := translation(error)) is not None:
+            raise found from error
+        raise
 
 
-def translation(error: Any) -> OdinError | None:
-    """What a driver's error means to a user; None for one that is a bug in Odin (a syntax error, say)."""
-    code = getattr(error, "sqlite_errorcode", None)
-    if code is None:
+def translation(error: BaseException) -> OdinError | None:
+    """What an error of the database means to a user; None for one that is a bug in Odin (a syntax error, say)."""
+    if isinstance(error, NoneFree):
+        return Unavailable("all connections to the database are in use; try again")
+    origin = error.orig if isinstance(error, DBAPIError) else error
+    if origin is None or isinstance(origin, OdinError):
         return None
-    return {
-        sqlite3.SQLITE_FULL: lambda: NoSpace("the database's disk is full; free some space and try again"),
-        sqlite3.SQLITE_BUSY: lambda: Unavailable("the database is locked by another process; try again"),
-        sqlite3.SQLITE_LOCKED: lambda: Unavailable("the database is locked; try again"),
-        sqlite3.SQLITE_IOERR: lambda: Unavailable("the database's disk failed; see the server's log"),
-        sqlite3.SQLITE_READONLY: lambda: Unavailable("the database cannot be written; see the server's log"),
-        sqlite3.SQLITE_CANTOPEN: lambda: Unavailable("the database cannot be opened; see the server's log"),
-        sqlite3.SQLITE_CORRUPT: lambda: Unavailable("the database is damaged; restore a backup"),
-        sqlite3.SQLITE_NOTADB: lambda: Unavailable("the database file is not a database; restore a backup"),
-    }.get(code & 0xFF, lambda: None)()
+    if (found := sqlite.translation(origin)) is not None:
+        return found
+    if "psycopg" in sys.modules:
+        from odin.store import postgresql
+
+        return postgresql.translation(origin)
+    return None

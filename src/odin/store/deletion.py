@@ -6,11 +6,12 @@ import json
 import time
 from dataclasses import dataclass
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from odin.model.ids import PipelineId, Sha
 from odin.store.database import Database
-from odin.store.schema import attempts, cluster_events, events, pipelines, rendered, tasks, tombstones
+from odin.store.functions import insert_into
+from odin.store.schema import attempts, cluster_events, events, orders, pipelines, rendered, tasks, tombstones
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +33,9 @@ class Deletions:
     def begin(self, pipeline: PipelineId, *, db: bool, fs: bool) -> bool:
         """Commit that the pipeline is being cleaned up; False if it is not final or not there."""
         mark = json.dumps({"db": db, "fs": fs})
-        with self._database.writer() as connection:
-            wanted = pipelines.c.id == pipeline, pipelines.c.outcome.is_not(None)
-            return connection.execute(update(pipelines).where(*wanted).values(deleting=mark)).rowcount == 1
+        wanted = pipelines.c.id == pipeline, pipelines.c.outcome.is_not(None)
+        marked = update(pipelines).where(*wanted).values(deleting=mark)
+        return self._database.write(lambda connection: connection.execute(marked).rowcount == 1)
 
     def begun(self) -> list[Deletion]:
         """The cleanups that were begun and not finished, oldest first."""
@@ -45,12 +46,15 @@ class Deletions:
 
     def finish(self, pipeline: PipelineId, *, db: bool) -> None:
         """The rest is gone: delete the rows (with ``db``), or only take the mark away. May be repeated."""
-        with self._database.writer() as connection:
-            if not db:
-                connection.execute(update(pipelines).where(pipelines.c.id == pipeline).values(deleting=None))
-                return
-            buried = insert(tombstones).prefix_with("OR IGNORE", dialect="sqlite")
-            connection.execute(buried.values(id=pipeline, at=time.time()))
-            for table in (events, cluster_events, attempts, tasks, rendered):
-                connection.execute(delete(table).where(table.c.pipeline == pipeline))
-            connection.execute(delete(pipelines).where(pipelines.c.id == pipeline))
+        unmarked = update(pipelines).where(pipelines.c.id == pipeline).values(deleting=None)
+        self._database.write(lambda connection: _bury(connection, pipeline) if db else connection.execute(unmarked))
+
+
+def _bury(connection: Connection, pipeline: PipelineId) -> None:
+    buried = insert_into(connection, tombstones).values(id=pipeline, at=time.time())
+    connection.execute(buried.on_conflict_do_nothing())
+    # The tasks first: who keeps events of a cluster holds them until those are written.
+    for table in (tasks, attempts, events, cluster_events, rendered):
+        connection.execute(delete(table).where(table.c.pipeline == pipeline))
+    connection.execute(delete(orders).where(orders.c.pipeline == pipeline))
+    connection.execute(delete(pipelines).where(pipelines.c.id == pipeline))

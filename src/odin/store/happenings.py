@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, String, delete, func, select
 
 from odin.model.happenings import Happening, owner
 from odin.model.ids import split_resource
 from odin.store.database import Database
+from odin.store.functions import insert_into
 from odin.store.schema import cluster_events, tasks
 
 MOST = 500  # of a task; the oldest go first
@@ -31,23 +33,27 @@ class Happenings:
         by_pipeline: dict[str, list[Happening]] = defaultdict(list)
         for each in told:
             by_pipeline[each.name.partition("--")[0]].append(each)
-        with self._database.writer() as connection:
-            for pipeline, some in by_pipeline.items():
-                if rows := list(_rows(connection, pipeline, some)):
-                    connection.execute(_KEEP, rows)
-                    _trim(connection, pipeline, {row["idx"] for row in rows})
+        self._database.write(partial(_keep, by_pipeline))
 
 
-_KEEP = insert(cluster_events).prefix_with("OR REPLACE", dialect="sqlite")
+def _keep(told: Mapping[str, Sequence[Happening]], connection: Connection) -> None:
+    kept = insert_into(connection, cluster_events)
+    newer = {column.name: kept.excluded[column.name] for column in cluster_events.c if not column.primary_key}
+    kept = kept.on_conflict_do_update(index_elements=list(cluster_events.primary_key), set_=newer)
+    for pipeline in sorted(told):
+        if rows := list(_rows(connection, pipeline, told[pipeline])):
+            connection.execute(kept, rows)
+            _trim(connection, pipeline, {row["idx"] for row in rows})
 
 
 def _rows(connection: Connection, pipeline: str, told: Iterable[Happening]) -> Iterator[dict[str, Any]]:
-    found = connection.execute(select(tasks.c.name, tasks.c.idx).where(tasks.c.pipeline == pipeline)).all()
+    held = select(tasks.c.name, tasks.c.idx).where(tasks.c.pipeline == pipeline).with_for_update(key_share=True)
+    found = connection.execute(held).all()
     known: dict[str, int] = {row.name: row.idx for row in found}
     for each in told:
         whose = _owner(each, known)
         if whose is not None:
-            yield {
+            row = {
                 "pipeline": pipeline,
                 "idx": known[whose[0]],
                 "uid": each.uid,
@@ -61,6 +67,13 @@ def _rows(connection: Connection, pipeline: str, told: Iterable[Happening]) -> I
                 "source": each.source,
                 "message": each.message[:LONGEST],
             }
+            yield {name: _fitting(name, value) for name, value in row.items()}
+
+
+def _fitting(name: str, value: Any) -> Any:
+    """What a cluster says may be longer than a column."""
+    kind = cluster_events.c[name].type
+    return value[: kind.length] if isinstance(kind, String) and isinstance(value, str) else value
 
 
 def _owner(told: Happening, known: dict[str, int]) -> tuple[str, int] | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import socket
 import time
 from pathlib import Path
 
-from odin.model.errors import Conflict
+from odin.model.errors import Conflict, NotAllowed
 
 NAMED_BYTES = 256
 PATIENCE = 50
@@ -24,7 +25,7 @@ class Holder:
         """
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(self._file)
         except BlockingIOError:
             holder = _named(self._file)
             os.close(self._file)
@@ -33,6 +34,47 @@ class Holder:
 
     def release(self) -> None:
         os.close(self._file)
+
+
+def holder_of(path: Path) -> str | None:
+    """Who holds a lock file; None if nobody does, or it is not there. Whoever takes it just now must try again."""
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _named(file)
+    finally:
+        os.close(file)
+    return None
+
+
+def check_owner(folder: Path) -> None:
+    """Raises NotAllowed for another user than the folder's: the server could not use what that one makes there."""
+    owner = folder.stat().st_uid
+    if owner != os.geteuid():
+        raise NotAllowed(f"{folder} belongs to the user with the id {owner}; run this as that user")
+
+
+def _take(file: int) -> None:
+    """Whoever only looks (``holder_of``) is gone in a moment: another try tells."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        time.sleep(0.02)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def data_id(folder: Path) -> str:
+    """What a data folder is called, made once. For who holds its lock."""
+    path = folder / "id"
+    if not path.exists():
+        fresh = path.with_suffix(".new")
+        fresh.write_text(secrets.token_hex(16))
+        fresh.replace(path)
+    return path.read_text().strip()
 
 
 def _named(file: int) -> str:

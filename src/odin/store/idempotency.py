@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, select
 
 from odin.model.errors import ValidationFailed
+from odin.store.functions import insert_into
 from odin.store.schema import idempotency
 
 KEPT_S = 24 * 3600.0
@@ -54,8 +55,7 @@ def keep(connection: Connection, request: Idempotency, answer: Answer, *, now: f
     """Keep an answer in the caller's transaction; also drops those that are a day old."""
     connection.execute(delete(idempotency).where(idempotency.c.at <= now - KEPT_S))
     connection.execute(
-        insert(idempotency)
-        .prefix_with("OR IGNORE", dialect="sqlite")
+        insert_into(connection, idempotency)
         .values(
             user_uid=request.user_uid,
             route=request.route,
@@ -65,4 +65,5 @@ def keep(connection: Connection, request: Idempotency, answer: Answer, *, now: f
             answer=answer.body,
             at=now,
         )
+        .on_conflict_do_nothing()
     )

@@ -18,15 +18,19 @@ from odin.store.schema import attempts, pipelines, rendered, tasks
 IN_FLIGHT = (PipelineStatus.BUILDING.value, PipelineStatus.RUNNING.value)
 
 
-def in_flight(connection: Connection) -> list[PipelineId]:
-    """The pipelines that are not final, oldest first."""
+def in_flight(connection: Connection, owner: str | None = None) -> list[PipelineId]:
+    """The pipelines that are not final, oldest first; with ``owner`` those that this server drives."""
     wanted = select(pipelines.c.id).where(pipelines.c.status.in_(IN_FLIGHT)).order_by(pipelines.c.number)
+    if owner is not None:
+        wanted = wanted.where(pipelines.c.owner == owner)
     return [PipelineId(identity) for identity in connection.execute(wanted).scalars()]
 
 
-def running(connection: Connection) -> dict[PipelineId, Sha]:
-    """The pipelines whose folders stand, as far as the rows know, with their commits."""
+def running(connection: Connection, owner: str | None = None) -> dict[PipelineId, Sha]:
+    """The pipelines (with ``owner`` this server's) whose folders stand, as far as the rows know, with their commits."""
     wanted = select(pipelines.c.id, pipelines.c.version).where(pipelines.c.status == PipelineStatus.RUNNING.value)
+    if owner is not None:
+        wanted = wanted.where(pipelines.c.owner == owner)
     return {PipelineId(row.id): Sha(row.version) for row in connection.execute(wanted)}
 
 
@@ -37,10 +41,16 @@ def final(connection: Connection, ids: Sequence[PipelineId]) -> list[PipelineId]
     return [identity for identity in ids if identity not in open_ids]
 
 
-def load(connection: Connection, identity: PipelineId) -> Pipeline | None:
-    """One pipeline in flight with its tasks and open attempts; None if it is final or gone."""
+def positions(connection: Connection, ids: Sequence[PipelineId]) -> dict[PipelineId, tuple[int, int]]:
+    """Fence and ``seq`` of pipelines; those that are not there are left out."""
+    wanted = select(pipelines.c.id, pipelines.c.fence, pipelines.c.seq).where(pipelines.c.id.in_(ids))
+    return {PipelineId(row.id): (row.fence, row.seq) for row in connection.execute(wanted)}
+
+
+def load(connection: Connection, identity: PipelineId, owner: str | None = None) -> Pipeline | None:
+    """One pipeline in flight with its tasks and open attempts; None if it is final, gone, or not ``owner``'s."""
     row = connection.execute(select(pipelines).where(pipelines.c.id == identity)).one_or_none()
-    if row is None or row.status not in IN_FLIGHT:
+    if row is None or row.status not in IN_FLIGHT or owner not in (None, row.owner):
         return None
     of = connection.execute(select(tasks).where(tasks.c.pipeline == identity).order_by(tasks.c.idx)).all()
     specs = [load_task(task.spec) for task in of]
@@ -82,6 +92,7 @@ def _pipeline(row: Row[Any], found: list[Task], children: list[list[int]]) -> Pi
         fence=row.fence,
         seq=row.seq,
         username=row.username,
+        rerun_of=PipelineId(row.rerun_of) if row.rerun_of else None,
     )
 
 
@@ -100,6 +111,7 @@ def _task(row: Row[Any], spec: Any, unmet: int) -> Task:
         completed_at=row.completed_at,
         due_at=row.due_at,
         spent=json.loads(row.spent) if row.spent else None,
+        origin=PipelineId(row.origin) if row.origin else None,
     )
 
 
@@ -113,4 +125,6 @@ def _attempt(row: Row[Any]) -> Attempt:
         started_at=row.started_at,
         reason=Reason(row.reason) if row.reason else None,
         message=row.message or "",
+        node=row.node,
+        memory_bytes=row.memory_bytes,
     )

@@ -1,7 +1,8 @@
 """Brings a database to this program's schema, in a child process so that Alembic is never in the server.
 
-``python -m odin.store.migrate URL`` is the child. Each migration is one transaction; a run that was interrupted is
-simply run again. Source: architecture.md, "Store"; reliability.md, F-48.
+``python -m odin.store.migrate`` is the child, which reads the URL from its input. Each migration is one transaction; a
+run that was interrupted is simply run again. Of servers that start together one migrates, the others wait for it.
+Source: architecture.md, "Store"; reliability.md, F-48.
 """
 
 from __future__ import annotations
@@ -46,12 +47,12 @@ def bring_up_to_date(database: Database) -> bool:
 
 def _run_child(url: str) -> None:
     child = subprocess.run(
-        [sys.executable, "-m", "odin.store.migrate", url],
+        [sys.executable, "-m", "odin.store.migrate"],
+        input=url,
         capture_output=True,
         text=True,
         timeout=LIMIT_S,
         check=False,
-        stdin=subprocess.DEVNULL,
     )
     if child.returncode:
         last = (child.stderr.strip().splitlines() or ["no output"])[-1]
@@ -65,11 +66,11 @@ def _upgrade(url: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     database = Database(url)
-    with database.connect_writer() as connection:
+    with database.migrating() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
     database.close()
 
 
 if __name__ == "__main__":
-    _upgrade(sys.argv[1])
+    _upgrade(sys.stdin.read())

@@ -6,23 +6,22 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, func, select
+from sqlalchemy import Connection, Row, and_, select
 
-from odin.store.queries import EVENTS_PAGE, PipelineView, Queries, TaskView, given, pipeline_view, task_view
+from odin.store.functions import GIVEN, GIVEN_NAME, GIVEN_NUMBER, given
+from odin.store.queries import EVENTS_PAGE, PipelineView, Queries, TaskView, pipeline_view, task_view
 from odin.store.schema import events, pipelines, tasks
 
 Place = tuple[str, int]  # a pipeline, and a position in its history
 
-_GIVEN = func.json_each(bindparam("given")).table_valued("value")
-_NAME, _NUMBER = _GIVEN.c.value.op("->>")(0), _GIVEN.c.value.op("->>")(1)
-_PIPELINES = select(pipelines).join(_GIVEN, pipelines.c.id == _NAME)
+_PIPELINES = select(pipelines).join(GIVEN, pipelines.c.id == GIVEN_NAME)
 _HISTORY = (
     select(events.c.pipeline, events.c.idx, events.c.seq)
-    .join(_GIVEN, and_(events.c.pipeline == _NAME, events.c.seq > _NUMBER))
+    .join(GIVEN, and_(events.c.pipeline == GIVEN_NAME, events.c.seq > GIVEN_NUMBER))
     .order_by(events.c.pipeline, events.c.seq)
     .limit(EVENTS_PAGE)
 )
-_TASKS = select(tasks).join(_GIVEN, and_(tasks.c.pipeline == _NAME, tasks.c.idx == _NUMBER))
+_TASKS = select(tasks).join(GIVEN, and_(tasks.c.pipeline == GIVEN_NAME, tasks.c.idx == GIVEN_NUMBER))
 
 
 @dataclass(frozen=True, slots=True)

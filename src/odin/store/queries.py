@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, Text, bindparam, func, select
 
 from odin.model.happenings import Happening
 from odin.model.ids import PipelineId, split_resource, task_id
 from odin.model.job import TaskSpec, load_task
 from odin.store import idempotency as kept
 from odin.store.database import Database
+from odin.store.functions import GIVEN, GIVEN_NAME, Position, given
 from odin.store.idempotency import Answer, Idempotency
 from odin.store.schema import attempts, cluster_events, events, pipelines, rendered, tasks, tombstones
 
@@ -29,7 +30,10 @@ EVENTS_PAGE = 10_000
 
 @dataclass(frozen=True, slots=True)
 class TaskView:
-    """One task; moments are POSIX seconds, ``attempt`` is 0 before the first."""
+    """One task; moments are POSIX seconds, ``attempt`` is 0 before the first.
+
+    ``origin``: the pipeline that it ran in, where this one resumes another and does not run it.
+    """
 
     id: str
     idx: int
@@ -43,6 +47,7 @@ class TaskView:
     started_at: float | None
     completed_at: float | None
     due_at: float | None
+    origin: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,8 @@ class AttemptView:
     cpu_s: float | None
     rss_kb: int | None
     log_bytes: int | None
+    node: str | None
+    memory_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +168,21 @@ class Queries:
             ).all()
         return found, task, [_attempt(row) for row in rows]
 
+    def attempts(self, pipeline: str) -> dict[int, list[AttemptView]]:
+        """All attempts of a pipeline by the idx of their task, oldest first."""
+        found: dict[int, list[AttemptView]] = {}
+        with self.snapshot() as connection:
+            wanted = select(attempts).where(attempts.c.pipeline == pipeline).order_by(attempts.c.idx, attempts.c.number)
+            for row in connection.execute(wanted).all():
+                found.setdefault(row.idx, []).append(_attempt(row))
+        return found
+
+    def reruns(self, pipeline: str) -> list[str]:
+        """The pipelines that run this one again, or resume it, oldest first."""
+        wanted = select(pipelines.c.id).where(pipelines.c.rerun_of == pipeline).order_by(pipelines.c.number)
+        with self.snapshot() as connection:
+            return list(connection.execute(wanted).scalars())
+
     def positions(self, ids: Collection[str]) -> dict[str, int]:
         """How far the histories of these pipelines go; those that are not there are left out."""
         with self.snapshot() as connection:
@@ -217,7 +239,7 @@ class Queries:
     def nearest(self, pipeline: str, *, count: int = 3) -> list[str]:
         """Ids that look like this one: of the newest pipelines of the same name, else of the newest of all.
 
-        For the name of a job, its newest pipelines.
+        For the name of a job, its newest pipelines; they also stand in where none of the same name looks like it.
         """
         name = pipeline.rpartition("-")[0] or pipeline
         newest = select(pipelines.c.id).order_by(pipelines.c.number.desc()).limit(1000)
@@ -227,7 +249,7 @@ class Queries:
                 return list(meant)
             same = connection.execute(newest.where(pipelines.c.name == name)).scalars().all()
             ids = same or connection.execute(newest).scalars().all()
-        return difflib.get_close_matches(pipeline, ids, n=count, cutoff=0.6)
+        return difflib.get_close_matches(pipeline, ids, n=count, cutoff=0.6) or list(same[:count])
 
     def alive(self) -> None:
         """Ask the store something small; raises what keeps it from answering."""
@@ -259,18 +281,16 @@ class Queries:
 
     def remember(self, request: Idempotency, answer: Answer) -> None:
         """Keep an answer for a day."""
-        with self._database.writer() as connection:
-            kept.keep(connection, request, answer, now=time.time())
+        self._database.write(lambda connection: kept.keep(connection, request, answer, now=time.time()))
 
 
 # Statements that are built once: to build one for each reading costs twice what it takes to run it.
-_GIVEN = func.json_each(bindparam("given")).table_valued("value")
 _HEAD = pipelines.c.number, pipelines.c.id, pipelines.c.seq
-_HEADS = select(*_HEAD).join(_GIVEN, pipelines.c.id == _GIVEN.c.value)
-_ROWS = select(pipelines).join(_GIVEN, pipelines.c.id == _GIVEN.c.value)
-_TASKS = select(tasks).join(_GIVEN, tasks.c.pipeline == _GIVEN.c.value).order_by(tasks.c.pipeline, tasks.c.idx)
+_HEADS = select(*_HEAD).join(GIVEN, pipelines.c.id == GIVEN_NAME)
+_ROWS = select(pipelines).join(GIVEN, pipelines.c.id == GIVEN_NAME)
+_TASKS = select(tasks).join(GIVEN, tasks.c.pipeline == GIVEN_NAME).order_by(tasks.c.pipeline, tasks.c.idx)
 _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
-    "query": func.instr(pipelines.c.id, bindparam("query")) > 0,
+    "query": Position(pipelines.c.id, bindparam("query", type_=Text)) > 0,
     "status": pipelines.c.status == bindparam("status"),
     "outcome": pipelines.c.outcome == bindparam("outcome"),
     "job": pipelines.c.job == bindparam("job"),
@@ -279,14 +299,9 @@ _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
 }
 
 
-def given(values: Iterable[object]) -> dict[str, str]:
-    """The parameter of a statement over many values."""
-    return {"given": json.dumps([*values])}
-
-
 def heads(connection: Connection, ids: Iterable[str]) -> Sequence[Head]:
     """Number, id and ``seq`` of pipelines, in no order; those that are not there are left out."""
-    return connection.execute(_HEADS, given(ids)).all()
+    return connection.execute(_HEADS, given((each,) for each in ids)).all()
 
 
 def page(connection: Connection, wanted: Filter, limit: int) -> tuple[Sequence[Head], int | None]:
@@ -307,9 +322,10 @@ def _pages(*conditions: str) -> Select[int, str, int]:
 
 def _with_tasks(connection: Connection, ids: Sequence[str]) -> dict[str, PipelineView]:
     found: dict[str, list[TaskView]] = {identity: [] for identity in ids}
-    for row in connection.execute(_TASKS, given(ids)).all():
+    these = given((each,) for each in ids)
+    for row in connection.execute(_TASKS, these).all():
         found[row.pipeline].append(task_view(row))
-    return {row.id: pipeline_view(row, tuple(found[row.id])) for row in connection.execute(_ROWS, given(ids)).all()}
+    return {row.id: pipeline_view(row, tuple(found[row.id])) for row in connection.execute(_ROWS, these).all()}
 
 
 def _happening(row: Row[Any]) -> Happening:
@@ -355,6 +371,7 @@ def task_view(row: Row[Any]) -> TaskView:
         started_at=row.started_at,
         completed_at=row.completed_at,
         due_at=row.due_at,
+        origin=row.origin,
     )
 
 
@@ -373,4 +390,6 @@ def _attempt(row: Row[Any]) -> AttemptView:
         cpu_s=row.cpu_s,
         rss_kb=row.rss_kb,
         log_bytes=row.log_bytes,
+        node=row.node,
+        memory_bytes=row.memory_bytes,
     )

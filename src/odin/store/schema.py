@@ -61,12 +61,15 @@ pipelines = Table(
     Column("deleting", Text),  # JSON {"fs": bool, "db": bool} once a cleanup is committed
     Column("rerun_of", String(63)),
     Column("task_count", Integer, nullable=False),
-    Column("fence", BigInteger, nullable=False, default=1),
+    Column("owner", String(32)),  # the server that drives it, where there are several; None: the only one
+    Column("place", String(255)),  # what a server must reach to drive it
+    Column("fence", BigInteger, nullable=False, default=1),  # grows with each owner
     Column("seq", BigInteger, nullable=False, default=0),
     Index("pipelines_by_job", "job", "number"),
     Index("pipelines_by_status", "status", "number"),
     Index("pipelines_by_version", "version"),
     Index("pipelines_by_completion", "completed_at"),
+    Index("pipelines_by_rerun", "rerun_of"),
     sqlite_autoincrement=True,
 )
 
@@ -86,6 +89,7 @@ tasks = Table(
     Column("completed_at", Float),
     Column("due_at", Float),  # a retry waits until then
     Column("spent", Text),  # JSON, retries used by cause
+    Column("origin", String(63)),  # the pipeline that it ran in, where this one resumes another and does not run it
     sqlite_with_rowid=False,
 )
 
@@ -107,6 +111,8 @@ attempts = Table(
     Column("cpu_s", Float),
     Column("rss_kb", BigInteger),
     Column("log_bytes", BigInteger),
+    Column("node", Text),  # the machine, or machines
+    Column("memory_bytes", BigInteger),  # asked for
     sqlite_with_rowid=False,
 )
 
@@ -139,6 +145,25 @@ cluster_events = Table(
     Column("source", String(253), nullable=False),
     Column("message", Text, nullable=False),
     sqlite_with_rowid=False,
+)
+
+servers = Table(
+    "servers",
+    metadata,
+    Column("id", String(32), primary_key=True),  # of one process
+    Column("home", String(64), nullable=False),  # of its data folder, which one process holds at a time
+    Column("place", String(255), nullable=False),  # where its tasks run
+    Column("name", Text, nullable=False),  # for people
+    Column("expires_at", Float, nullable=False),  # its lease, by the database's clock
+)
+
+orders = Table(
+    "orders",
+    metadata,
+    Column("number", Serial, primary_key=True, autoincrement=True),
+    Column("pipeline", String(63), nullable=False),  # driven by another server than the one that was asked
+    Column("stop", String(16), nullable=False),
+    Column("message", Text, nullable=False),
 )
 
 tombstones = Table(

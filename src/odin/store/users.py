@@ -16,6 +16,7 @@ from odin.model.errors import Conflict, NotFound
 from odin.model.names import nearest, shown
 from odin.model.users import Role, User
 from odin.store.database import Database
+from odin.store.functions import Position, only_one
 from odin.store.schema import users
 
 
@@ -60,7 +61,7 @@ class Users:
         statement = select(users).order_by(users.c.username)
         if query:
             columns = (users.c.username, users.c.firstname, users.c.lastname)
-            statement = statement.where(or_(*(func.instr(column, query) > 0 for column in columns)))
+            statement = statement.where(or_(*(Position(column, query) > 0 for column in columns)))
         with self._database.reader() as connection:
             return [_user(row) for row in connection.execute(statement)]
 
@@ -89,44 +90,52 @@ class Users:
 
     def create(self, new: NewUser) -> User:
         """Raises Conflict if the name is taken."""
-        with self._database.writer() as connection:
-            return _insert(connection, new)
+        return self._database.write(lambda connection: _insert(connection, new))
 
     def create_first(self, new: NewUser) -> User | None:
         """Make the first user, or None if there is any already: two servers that start at once make one."""
-        with self._database.writer() as connection:
+
+        def create(connection: Connection) -> User | None:
+            only_one(connection, users)
             if connection.execute(select(users.c.uid).limit(1)).first() is not None:
                 return None
             return _insert(connection, new)
+
+        return self._database.write(create)
 
     def change(self, username: str, change: Change) -> User:
         """Change a user; another password or role ends the user's tokens.
 
         Raises NotFound, and Conflict when the last admin would be no admin any more.
         """
-        with self._database.writer() as connection:
+
+        def act(connection: Connection) -> User:
             before = self._locked(connection, username)
             if change.role is not None and change.role is not Role.ADMIN:
                 _keep_an_admin(connection, before.user)
             values = _values(before, change)
             if values:
                 connection.execute(update(users).where(users.c.uid == before.user.uid).values(values))
-            row = connection.execute(select(users).where(users.c.uid == before.user.uid)).one()
-        return _user(row)
+            return _user(connection.execute(select(users).where(users.c.uid == before.user.uid)).one())
+
+        return self._database.write(act)
 
     def upgrade_hash(self, account: Account, password_hash: str) -> None:
         """Replace a hash of the same password; tokens live on. Does nothing if the password changed meanwhile."""
         same = (users.c.uid == account.user.uid) & (users.c.password_hash == account.password_hash)
-        with self._database.writer() as connection:
-            connection.execute(update(users).where(same).values(password_hash=password_hash))
+        upgraded = update(users).where(same).values(password_hash=password_hash)
+        self._database.write(lambda connection: connection.execute(upgraded))
 
     def delete(self, username: str) -> User:
         """Raises NotFound, and Conflict for the last admin."""
-        with self._database.writer() as connection:
+
+        def act(connection: Connection) -> User:
             found = self._locked(connection, username).user
             _keep_an_admin(connection, found)
             connection.execute(delete(users).where(users.c.uid == found.uid))
-        return found
+            return found
+
+        return self._database.write(act)
 
     def _locked(self, connection: Connection, username: str) -> Account:
         # Admins are locked too, in one order, so that two who delete each other wait for one another.

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from odin.executors.protocol import Absent, Back, Capacity, Ended, Reason, Report, Started, TaskLaunch
 from odin.model.ids import AttemptId, PipelineId, split_resource
+from odin.model.reports import Recall
 
 Plan = Callable[[TaskLaunch], int | None]
 
@@ -68,11 +69,11 @@ class FakePlace:
         elif attempt not in self.ended:
             self._end(Ended(attempt, None, Reason.VOID, time.time()))
 
-    def recall(self, attempts: Mapping[AttemptId, int]) -> None:
-        for attempt, fence in attempts.items():
-            self._fences[attempt] = fence
+    def recall(self, attempts: Mapping[AttemptId, Recall]) -> None:
+        for attempt, asked in attempts.items():
+            self._fences[attempt] = asked.fence
             if not self._repeated(attempt):
-                self._say(Absent(attempt))
+                self._say(Absent(attempt, asked.fence))
 
     def acknowledge(self, attempts: Collection[AttemptId]) -> None:
         self.acknowledged.update(attempts)

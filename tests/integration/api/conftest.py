@@ -21,6 +21,7 @@ from odin.api.tokens import Tokens
 from odin.engine.builds import Builds
 from odin.engine.cleanup import Cleaner
 from odin.engine.commands import Commands
+from odin.engine.keepsakes import Keepsakes
 from odin.engine.launches import Launches
 from odin.engine.layout import Layout
 from odin.engine.loop import Engine
@@ -83,7 +84,8 @@ class House:
     def build(self, tokens):
         layout = Layout(self.shared)
         checkouts = Checkouts(self.repository, self.shared / "checkouts")
-        builds = Builds(layout, checkouts, WorkFolders(self.repository), self.queries)
+        keepsakes = Keepsakes(layout, self.data / "logs")
+        builds = Builds(layout, checkouts, WorkFolders(self.repository), self.queries, keepsakes)
         engine = Engine(self.database, self.place, Launches(layout), builds.build)
         reports = NodeReports()
         cleaner = Cleaner(layout, self.data / "logs", Deletions(self.database), checkouts, self.queries)

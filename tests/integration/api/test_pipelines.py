@@ -140,6 +140,14 @@ def test_a83_a_page_has_at_most_five_hundred(client, limit):
     assert client.get("/v1/pipelines", params={"limit": limit}).status_code == 422
 
 
+def test_where_no_id_looks_like_it_the_newest_of_the_same_name_are_named(client, house):
+    house.push("two", "a")
+    ids = [client.run_job("one") for _ in range(2)]
+    client.run_job("two")
+    detail = client.get("/v1/pipelines/one-________").json()["detail"]
+    assert f"did you mean {ids[1]} or {ids[0]}?" in detail
+
+
 def test_an_unknown_pipeline_is_answered_with_the_nearest_ids(client):
     pipeline = client.run_job("one")
     near = pipeline[:-1] + ("x" if pipeline[-1] != "x" else "y")
@@ -179,14 +187,6 @@ def test_a_pipeline_is_run_again_at_its_own_commit(client, house):
     second = client.finished(answer.json()["pipeline"]["id"])
     assert second["version"] == first["version"]
     assert second["rerunOf"] == first["id"]
-
-
-@pytest.mark.parametrize(
-    "body", [{"from": "failed"}, {"fromTask": "train"}, {"from": "middle"}, {}, {"from": "start", "x": 1}]
-)
-def test_other_ways_to_run_again_are_refused(client, body):
-    pipeline = client.run_job("one")
-    assert client.post(f"/v1/pipelines/{pipeline}/rerun", json=body).status_code == 422
 
 
 @pytest.mark.parametrize("truth", ["True", "true", "1"])

@@ -163,12 +163,12 @@ def test_the_server_says_what_it_is(client):
 
 def test_readiness_follows_the_engine(client, house):
     assert client.get("/readyz").status_code == 200
-    house.engine.failure = "it broke"
+    house.engine._turns.failure = "it broke"
     answer = client.get("/readyz")
     assert answer.status_code == 503
     assert "retry-after" in answer.headers
     assert client.get("/healthz").status_code == 200
-    house.engine.failure = None
+    house.engine._turns.failure = None
 
 
 def test_metrics_count_what_was_answered(client, pipeline):

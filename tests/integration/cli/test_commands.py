@@ -49,11 +49,22 @@ def test_status_of_a_pipeline_shows_its_tasks(server: Scripted, shell: Shell) ->
     assert lines[5].split() == [f"{ID}--train", "failed", "1", "2", "3.5s", "exit", "code", "2"]
 
 
-def test_status_of_a_task_takes_an_id_with_dashes(server: Scripted, shell: Shell) -> None:
+def test_status_of_a_task_shows_where_and_how_each_attempt_ran(server: Scripted, shell: Shell) -> None:
     server.on(f"GET /v1/pipelines/{ID}", body({"pipeline": pipeline("failed")}))
+    tried = {"number": 1, "state": "ended", "exit_code": 137, "reason": "oom", "message": None, "node": "gpu-7"}
+    tried["resources"] = {"cpu_m": None, "memory_bytes": 3 << 30, "gpus": 0}
+    data = {"success": True, "jobs": {"attempts": [tried]}}
+    server.on(f"GET /v1/resources/{ID}--train/data", body(data))
     shown = done(shell.run("odin-status", f"{ID}--train"))
     assert f"{ID}--train\n" in shown
     assert "exit code  2" in shown
+    assert shown.splitlines()[-1].split() == ["1", "ended", "137", "gpu-7", "3Gi", "oom"]
+    as_json = json.loads(done(shell.run("odin-status", f"{ID}--train", "--json")))
+    assert as_json["task"]["attempts"] == [tried]
+
+
+def test_status_of_a_task_takes_an_id_with_dashes(server: Scripted, shell: Shell) -> None:
+    server.on(f"GET /v1/pipelines/{ID}", body({"pipeline": pipeline("failed")}))
     missing = shell.run("odin-status", f"{ID}--trian")
     assert missing.returncode == 3
     assert 'has no task "trian"; did you mean train?' in missing.stderr

@@ -80,6 +80,18 @@ def test_progress_without_a_terminal_is_a_line_for_each_change(server: Scripted,
     assert "\x1b" not in "".join(lines)
 
 
+def test_why_a_task_waits_is_a_line_once_for_each_reason(server: Scripted, launched: Shell) -> None:
+    waits = [("queued", "waits for 2 CPUs")] * 3 + [("queued", "quota exceeded"), ("executing", "its node is away")]
+    frames = [
+        frame("task", task("train", status, attempt=1, reason=reason), number)
+        for number, (status, reason) in enumerate(waits, 4)
+    ]
+    first, *_, last = story("succeeded")
+    server.on(STREAM, events(first, *frames, last))
+    said = launched.run("odin-run", "hello", "-f").stderr
+    assert [said.count(reason) for _, reason in waits[2:]] == [1, 1, 1]
+
+
 def test_json_of_a_followed_run_is_the_pipeline_at_its_end(server: Scripted, launched: Shell) -> None:
     server.on(STREAM, events(*story("failed")))
     server.on(f"GET /v1/pipelines/{ID}", body({"pipeline": pipeline("failed")}))

@@ -98,6 +98,13 @@ def test_a_wrong_password_is_one_line(server: Scripted, shell: Shell) -> None:
     assert done.stderr == f'odin-auth: wrong user name or password for "bob" at {server.url}\n'
 
 
+def test_where_nobody_said_who_signs_in_the_way_to_say_so_is_told(server: Scripted, shell: Shell) -> None:
+    server.on("POST /v1/auth", problem(401, "wrong"))
+    done = shell.run("odin-auth", "-p", "nonsense")
+    assert "; with -u NAME as somebody else (the first user of a new server is whoever started it" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_without_a_terminal_and_a_password_there_is_one_line(server: Scripted, shell: Shell) -> None:
     done = shell.run("odin-run", "hello")
     assert done.returncode == 4

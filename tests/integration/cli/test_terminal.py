@@ -70,6 +70,11 @@ def test_a75_names_messages_and_errors_cannot_either(server: Scripted, shell: Sh
     )
     server.on(f"GET /v1/resources/{ID}/events", body({"events": [happened]}))
     server.on(f"GET /v1/pipelines/{ID}", body({"pipeline": evil}))
+    tried = {"number": 1, "state": bad, "node": bad, "message": bad}
+    server.on(f"GET /v1/resources/{ID}--train/data", body({"success": True, "jobs": {"attempts": [tried]}}))
+    step = {"name": bad, "action": bad, "why": bad}
+    plan = {"pipeline": bad, "job": bad, "version": bad, "tasks": [step], "gone": [bad]}
+    server.on(f"POST /v1/pipelines/{ID}/rerun", body({"plan": plan, "warnings": [bad]}))
     server.on("GET /v1/pipelines?limit=20", body({"pipelines": [evil]}))
     server.on("GET /v1/nodes", problem(422, bad, errors=[{"message": bad, "file": bad, "line": 1, "column": 1}]))
     server.on("GET /v1/jobs", body({"jobs": [{"id": bad}]}))
@@ -77,6 +82,7 @@ def test_a75_names_messages_and_errors_cannot_either(server: Scripted, shell: Sh
         ["odin-events", ID],
         ["odin-status", ID],
         ["odin-status", f"{ID}--train"],
+        ["odin-resume", ID, "--dry-run"],
         ["odin-status"],
         ["odin-gpus"],
         ["odin-show"],

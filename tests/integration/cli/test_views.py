@@ -102,7 +102,7 @@ def test_the_end_is_told_with_the_reason_the_last_lines_and_what_to_type_next(se
     server.on(STREAM, events(failing()))
     with pane(shell, "odin-run", "hello", "-f") as seen:
         assert seen.ended() == 1
-        end = seen.lines[-6:]
+        end = seen.lines[-7:]
     assert end == [
         f"{ID} failed after 12s",
         "  train: exit code 2",
@@ -110,6 +110,7 @@ def test_the_end_is_told_with_the_reason_the_last_lines_and_what_to_type_next(se
         "    | ValueError: no",
         f"    odin-logs {ID}--train",
         f"  odin-logs {ID} --first-error   what went wrong first",
+        f"  odin-resume {ID} --at HEAD   go on from here after a fix was pushed",
     ]
 
 

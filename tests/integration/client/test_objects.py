@@ -41,6 +41,29 @@ def test_it_is_cancelled_run_again_and_cleaned_up(server: Scripted, one: Pipelin
     assert repr(cleanup) == f"<Cleanup {ID} removed>"
 
 
+def test_it_is_resumed_and_the_plan_of_that_is_shown(server: Scripted, one: Pipeline) -> None:
+    steps = [
+        {"name": "fetch", "action": "keep", "why": f"kept from {ID}"},
+        {"name": "train", "action": "run", "why": "asked for"},
+    ]
+    told = {"pipeline": ID, "job": "hello", "version": "3f2a9c1e", "tasks": steps, "gone": ["old"]}
+    made = {"pipeline": {"id": "hello-2", "name": "hello", "job": "hello"}}
+    route = f"POST /v1/pipelines/{ID}/rerun"
+    server.on(route, body({"plan": told, "warnings": ["train.py changed"]}), body(made))
+    plan = one.plan(from_task="train", at="HEAD")
+    assert (plan.names("run"), plan.names("keep"), plan.gone) == (["train"], ["fetch"], ["old"])
+    assert plan.warnings == ["train.py changed"]
+    assert repr(plan) == f"<Plan {ID}: keeps 1, runs 1>"
+    assert one.resume(from_task="train", at="HEAD", context={"lr": 0.1}).id == "hello-2"
+    chosen = {"fromTask": "train", "at": "HEAD"}
+    assert [each.json for each in server.asked(route)] == [chosen | {"plan": True}, chosen | {"context": {"lr": 0.1}}]
+
+
+def test_more_than_one_choice_of_what_to_resume_is_refused(one: Pipeline) -> None:
+    with pytest.raises(Usage, match="choose one"):
+        one.resume(from_task="train", only="train")
+
+
 def test_its_logs_data_and_events(server: Scripted, client: Client, one: Pipeline) -> None:
     for name in ("fetch", "train"):
         server.on(f"GET /v1/resources/{ID}--{name}/logs", body({"logs": name, "offset": 0, "size": 5}))

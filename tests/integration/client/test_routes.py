@@ -30,6 +30,8 @@ CALLS: dict[str, Callable[[Client], Any]] = {
     "watch": lambda c: next(c.watch(job="hello", user="ana")),
     "cancel": lambda c: c.cancel(ID),
     "rerun": lambda c: c.rerun(ID),
+    "resume": lambda c: c.resume(ID, from_task="train", at="HEAD", context={"lr": 0.1}),
+    "plan": lambda c: c.plan(ID, only="train", at=SHA, context={"lr": 0.1}),
     "cleanup": lambda c: c.cleanup(ID, db=True, fs=True, dry_run=True),
     "pipeline_files": lambda c: c.pipeline_files(ID),
     "pipeline_file": lambda c: c.pipeline_file(ID, "a b/main.yml"),

@@ -28,13 +28,13 @@ def template(tmp_path_factory):
 class House:
     """An engine on a real database with a place that outlives it; ``crash`` makes a new engine on the same two."""
 
-    def __init__(self, path, shared, place):
-        self.path, self.place, self.shared = path, place, shared
+    def __init__(self, url, shared, place):
+        self.url, self.place, self.shared = url, place, shared
         self.built = []
         self.engine = self.begin()
 
     def begin(self):
-        self.database = Database(f"sqlite:///{self.path}")
+        self.database = Database(self.url)
         self.queries = Queries(self.database)
         launches = Launches(Layout(self.shared))
         engine = Engine(self.database, self.place, launches, lambda pipeline: self.built.append(pipeline.id))
@@ -66,13 +66,26 @@ class House:
 
 
 @pytest.fixture
-def house(template, tmp_path):
-    made = []
+def sqlite(template, tmp_path):
+    path = tmp_path / "odin.db"
+    path.write_bytes(template.read_bytes())
+    return f"sqlite:///{path}"
 
-    def build(place=None):
-        path = tmp_path / "odin.db"
-        path.write_bytes(template.read_bytes())
-        made.append(House(path, tmp_path / "shared", place or FakePlace()))
+
+@pytest.fixture
+def postgresql(postgres):
+    url = postgres.migrated()
+    yield url
+    postgres.drop(url)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def house(request, tmp_path):
+    """On both kinds of database."""
+    url, made = request.getfixturevalue(request.param), []
+
+    def build(place=None, *, url=url):
+        made.append(House(url, tmp_path / "shared", place or FakePlace()))
         return made[-1]
 
     yield build

@@ -6,6 +6,7 @@ import pytest
 
 from builders import spec, submission
 from odin.engine.builds import Builds
+from odin.engine.keepsakes import Keepsakes
 from odin.engine.layout import Layout
 from odin.jobs.checkouts import Checkouts
 from odin.jobs.repository import Repository
@@ -35,7 +36,8 @@ class Machine:
     def builds(self):
         """As a server makes them when it starts."""
         checkouts = Checkouts(self.repository, self.layout.checkouts)
-        return Builds(self.layout, checkouts, WorkFolders(self.repository), self.house.queries)
+        keepsakes = Keepsakes(self.layout, self.layout.shared / "logs")
+        return Builds(self.layout, checkouts, WorkFolders(self.repository), self.house.queries, keepsakes)
 
     @property
     def files(self):

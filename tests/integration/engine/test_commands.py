@@ -12,15 +12,18 @@ import odin.engine.commands
 from odin.engine.builds import Builds
 from odin.engine.cleanup import Cleaner
 from odin.engine.commands import Commands
+from odin.engine.keepsakes import Keepsakes
 from odin.engine.launches import Launches
 from odin.engine.layout import Layout, begin_run
 from odin.engine.loop import Engine
 from odin.engine.places import Machine
+from odin.engine.resuming import Again
 from odin.jobs.checkouts import Checkouts
 from odin.jobs.repository import Repository
 from odin.jobs.values import Author
 from odin.jobs.workfolders import WorkFolders
 from odin.model.errors import Conflict, NotAllowed, NotFound, NotSupported, ValidationFailed
+from odin.model.resume import Choice
 from odin.model.users import Role, User
 from odin.store.database import Database
 from odin.store.deletion import Deletions
@@ -54,7 +57,8 @@ class Office:
         self.repository = Repository.open(root / "jobs.git")
         self.checkouts = Checkouts(self.repository, root / "shared" / "checkouts")
         self.cleaner = Cleaner(self.layout, root / "logs", Deletions(self.database), self.checkouts, self.queries)
-        builds = Builds(self.layout, self.checkouts, WorkFolders(self.repository), self.queries)
+        keepsakes = Keepsakes(self.layout, root / "logs")
+        builds = Builds(self.layout, self.checkouts, WorkFolders(self.repository), self.queries, keepsakes)
         self.engine = Engine(self.database, place, Launches(self.layout, mounts), builds.build)
         self.engine.start()
         self.commands = Commands(
@@ -230,7 +234,7 @@ async def test_a_rerun_is_of_the_same_commit(office):
     office.push("job", HELLO)
     first = await office.done((await office.commands.launch("job", ADA)).id)
     office.push("job", b"tasks:\n  - {name: other, command: x}\n")
-    again = await office.done((await office.commands.rerun(first.id, BOB)).id)
+    again = await office.done((await office.commands.resume(first.id, BOB, Again(Choice(everything=True)))).id)
     assert (again.version, again.rerun_of, again.username) == (first.version, first.id, "bob")
 
 

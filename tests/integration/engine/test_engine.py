@@ -197,6 +197,43 @@ def test_a_pipeline_whose_rows_moved_is_read_back_and_goes_on(house):
     assert house.place.starts == {f"{identity}--a": 1, f"{identity}--b": 1}
 
 
+def test_a_cancel_that_was_left_out_of_a_commit_is_refused_and_can_be_asked_again(house):
+    house = house(FakePlace(plan=lambda _: None))
+    identity = house.submit(spec("a"))
+    house.until(lambda: house.queries.pipeline(identity).tasks[0].status == "executing")
+    with house.database.writer() as connection:
+        connection.execute(text("UPDATE pipelines SET fence = fence + 1"))
+    cancel = Halt(identity, Stop.CANCEL, "cancelled by ada")
+    with pytest.raises(Unavailable, match="try again"):
+        house.engine.post(cancel).result(60)
+    house.engine.post(cancel).result(60)
+    assert house.final(identity).outcome == "cancelled"
+
+
+def test_the_id_of_a_pipeline_in_flight_is_refused_and_takes_nothing_from_it(house):
+    house = house(FakePlace(plan=lambda _: None, cpu_m=1000))
+    identity = house.submit(spec("a"))
+    house.until(lambda: house.place.running)
+    with pytest.raises(Conflict):
+        house.submit(spec("other"), spec("more"), id=identity)
+    house.place.finish(f"{identity}--a", 0)
+    assert house.final(identity).outcome == "succeeded"
+    second = house.submit(spec("a"), id="job-00000002")
+    house.until(lambda: f"{second}--a" in house.place.running)
+
+
+def test_after_a_turn_that_failed_behind_the_last_commit_the_place_is_told_to_forget(house):
+    house = house(FakePlace(plan=lambda _: None))
+    identity = house.submit(spec("a"))
+    house.until(lambda: house.place.running and house.queries.pipeline(identity).tasks[0].status == "executing")
+    odin_testing.faults.plan("engine:after-commit:1:raise")
+    house.place.finish(f"{identity}--a", 0)
+    assert house.final(identity).outcome == "succeeded"
+    house.until(lambda: house.place.forgotten == [identity])
+    assert house.place.acknowledged == {f"{identity}--a"}
+
+
+@pytest.mark.parametrize("house", ["sqlite"], indirect=True)
 @pytest.mark.skipif(os.geteuid() != 0, reason="a full disk needs root to mount one")
 def test_f13_a_full_store_refuses_what_is_new_and_keeps_what_happened(template, tmp_path, house):
     disk = tmp_path / "disk"
@@ -206,7 +243,7 @@ def test_f13_a_full_store_refuses_what_is_new_and_keeps_what_happened(template, 
         house = house(FakePlace(plan=lambda _: None))
         house.end()
         (disk / "odin.db").write_bytes(template.read_bytes())
-        house.path = disk / "odin.db"
+        house.url = f"sqlite:///{disk}/odin.db"
         house.engine = house.begin()
         identity = house.submit(spec("a"), spec("b", "a"))
         house.until(lambda: house.place.running)
@@ -221,7 +258,7 @@ def test_f13_a_full_store_refuses_what_is_new_and_keeps_what_happened(template, 
         house.place.finish(f"{identity}--b", 0)
         assert house.final(identity).outcome == "succeeded"
         house.end()
-        house.path = tmp_path / "odin.db"
+        house.url = f"sqlite:///{tmp_path}/odin.db"
         house.engine = house.begin()
     finally:
         subprocess.run(["umount", "-l", disk], check=True)

@@ -20,7 +20,7 @@ import pytest
 from odin.executors.connection import runner_command
 from odin.executors.local import RUNNER_ENV, LocalExecutor
 from odin.executors.logs import log_path
-from odin.executors.protocol import Absent, Back, Ended, Origin, Report, Started, TaskLaunch
+from odin.executors.protocol import Absent, Back, Ended, Origin, Recall, Report, Started, TaskLaunch
 from odin.model.job import TaskSpec
 
 DEADLINE_S = 30.0
@@ -132,7 +132,7 @@ class Machine:
         self.executor.stop(self.id(name), kind="Pod", grace_s=grace_s, message="cancelled by ann")
 
     def recall(self, *names: str, fence: int = 2) -> None:
-        self.executor.recall({self.id(name): fence for name in names})
+        self.executor.recall({self.id(name): Recall(fence, "Pod") for name in names})
 
     # what came of it
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from odin.executors.protocol import Ended, Reason
+from odin.executors.protocol import Ended, Reason, Recall
 
 from .conftest import Machine
 
@@ -96,6 +96,7 @@ def test_f13_a_journal_without_room_refuses_launches_and_recovers(small):
     small.until(lambda: small.run(next(attempts), "/bin/true").code == 0)
     small.kill_runner()
     small.seen.clear()
-    small.executor.recall({small.id("a"): 2, refused.attempt: 2})
+    asked = Recall(2, "Pod")
+    small.executor.recall({small.id("a"): asked, refused.attempt: asked})
     assert small.end("a").reason == Reason.VOID
     assert small.until(lambda: refused in small.seen)

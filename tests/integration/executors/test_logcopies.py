@@ -16,8 +16,10 @@ from odin.executors.kubernetes.insight import Insight
 from odin.executors.kubernetes.logcopies import LogCopies, copy_path
 from odin.executors.kubernetes.logs import ClusterLogs
 from odin.executors.kubernetes.replies import Missing, Unreachable
+from odin.executors.kubernetes.sights import Over
 from odin.model.errors import NoContainer, Unavailable
 from odin.model.ids import AttemptId
+from odin.model.reports import Reason
 from podlogs import Node, body, end, pod, until
 
 ATTEMPT = AttemptId(NAME)
@@ -192,9 +194,17 @@ async def test_f38_a_pod_that_was_replaced_is_marked_where_it_ended(node, copies
 async def test_a_pod_that_never_started_has_no_log(copies, tmp_path):
     made = body(pod())
     made.object["status"]["containerStatuses"][0]["state"] = {"waiting": {"reason": "ImagePullBackOff"}}
-    made.over = object()
+    made.over = Over(None, Reason.IMAGE)
     await copies.finish(made)
     assert not copy_path(tmp_path, ATTEMPT).exists()
+
+
+async def test_f38_a_pod_of_which_nobody_knows_whether_it_wrote_has_a_log_that_says_so(copies, tmp_path):
+    made = body(pod())
+    made.object["status"]["containerStatuses"][0]["state"] = {"waiting": {"reason": "ContainerCreating"}}
+    made.over = Over(None, Reason.LOST)
+    await copies.finish(made)
+    assert kept(tmp_path) == f"\n[odin: {logcopy.GONE}]\n".encode()
 
 
 async def test_a_node_that_does_not_answer_is_waited_for_and_in_the_end_marked(node, copies, tmp_path):
@@ -307,7 +317,7 @@ async def test_nothing_is_left_open_or_remembered_once_all_is_kept(node, copies,
     end(made)
     await copies.finish(made)
     assert len(os.listdir("/proc/self/fd")) == before
-    assert (copies._copies, copies._finishing, copies._followed) == ({}, {}, {})
+    assert (copies._copies, copies._finishing) == ({}, {})
 
 
 async def test_what_runs_for_long_is_copied_by_itself_and_no_more_than_may_be(node, copies, tmp_path, monkeypatch):
@@ -333,11 +343,19 @@ async def test_f38_the_log_of_a_pod_that_was_removed_by_force_is_closed_with_a_m
     node.logs[NAME, "task", False] = Missing("pod not found", 404)
     log.end()
     end(made)
-    made.is_kept = True
-    watching = asyncio.create_task(copies.watch({}))
-    await until(lambda: copy_path(tmp_path, ATTEMPT).exists())
+    await copies.finish(made)
     assert kept(tmp_path) == f"so far\n\n[odin: {logcopy.GONE}]\n".encode()
-    watching.cancel()
+
+
+async def test_f38_a_copy_that_nobody_can_go_on_with_is_closed_with_a_mark(node, copies, tmp_path):
+    made = body(pod())
+    node.add(text=b"so far\n")
+    copies.follow(made)
+    await until(lambda: growing(tmp_path) == b"so far\n")
+    await copies.close()
+    for _ in range(2):
+        await copies.abandon(made.attempt)
+        assert kept(tmp_path) == f"so far\n\n[odin: {logcopy.GONE}]\n".encode()
 
 
 async def test_where_too_many_are_followed_the_others_are_looked_at_now_and_then(node, copies, tmp_path):

@@ -15,9 +15,24 @@ def template(tmp_path_factory):
 
 
 @pytest.fixture
-def database(template, tmp_path):
+def sqlite(template, tmp_path):
     path = tmp_path / "odin.db"
     path.write_bytes(template.read_bytes())
     database = Database(f"sqlite:///{path}")
     yield database
     database.close()
+
+
+@pytest.fixture
+def postgresql(postgres):
+    url = postgres.migrated()
+    database = Database(url)
+    yield database
+    database.close()
+    postgres.drop(url)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request):
+    """Both kinds keep the same promises."""
+    return request.getfixturevalue(request.param)

@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from builders import Sim, spec
+from odin.model.ids import PipelineId
 from odin.model.job import Retries
 from odin.model.reports import Reason
 from odin.model.states import AttemptState, Stop, TaskStatus
 from odin.model.world import Task
 from odin.store import loading
 from odin.store.commit import commit
-from odin.store.idempotency import Answer, Idempotency
+from odin.store.idempotency import Answer, Idempotency, recalled
 from odin.store.queries import Filter, Queries
 
 NUMBERS = count(1)
@@ -23,7 +24,7 @@ NUMBERS = count(1)
 def save(database, sim):
     changes = sim.world.take_changes()
     with database.writer() as connection:
-        lost = commit(connection, changes, now=sim.now)
+        lost = commit(connection, changes, {}, now=sim.now)
     for pipeline in changes.pipelines.values():
         pipeline.saved_seq = pipeline.seq
     return lost
@@ -150,22 +151,32 @@ def test_an_id_whose_pipeline_is_gone_is_never_given_again(database):
 
 def test_f70_the_answer_of_a_submission_is_kept_in_its_own_commit(database):
     sim = Sim()
-    sim.submit(spec("a"))
+    pipeline = sim.submit(spec("a"))
     request = Idempotency(1, "POST /v1/pipelines", "key", "hash")
     with database.writer() as connection:
-        commit(connection, sim.world.take_changes(), [(request, Answer(200, "{}"))], now=1e12)
+        commit(connection, sim.world.take_changes(), {pipeline.id: (request, Answer(200, "{}"))}, now=1e12)
     with database.reader() as connection:
-        from odin.store.idempotency import recalled
-
         assert recalled(connection, request, now=1e12) == Answer(200, "{}")
         assert recalled(connection, request, now=1e12 + 25 * 3600) is None
+
+
+def test_f70_the_answer_of_a_submission_that_was_left_out_is_not_kept(database):
+    request = Idempotency(1, "POST /v1/pipelines", "key", "hash")
+    for promises in ({}, {PipelineId("job-00000001"): (request, Answer(200, "{}"))}):
+        sim = Sim()
+        sim.submit(spec("a"))
+        with database.writer() as connection:
+            lost = commit(connection, sim.world.take_changes(), promises, now=1e12)
+    assert lost == {"job-00000001"}
+    with database.reader() as connection:
+        assert recalled(connection, request, now=1e12) is None
 
 
 def test_a_commit_that_fails_leaves_nothing(database):
     sim = Sim()
     sim.submit(spec("a"))
     with pytest.raises(RuntimeError), database.writer() as connection:
-        commit(connection, sim.world.changes, now=sim.now)
+        commit(connection, sim.world.changes, {}, now=sim.now)
         raise RuntimeError("before the end")
     assert Queries(database).pipelines() == ([], None)
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from odin.model.errors import Conflict
-from odin.store.holder import Holder
+from odin.store.holder import Holder, holder_of
 
 HOLD = """
 import sys, pathlib
@@ -29,6 +29,17 @@ def holder(tmp_path):
     yield process
     process.kill()
     process.communicate()
+
+
+def test_who_only_asks_is_told_the_holder_and_keeps_nobody_out(tmp_path, holder):
+    lock = tmp_path / "lock"
+    assert holder_of(lock) == f"process {holder.pid} on {socket.gethostname()}"
+    holder.kill()
+    holder.wait()
+    assert holder_of(lock) is None
+    assert holder_of(tmp_path / "none") is None
+    assert not (tmp_path / "none").exists()
+    Holder(lock, "the folder", "take another").release()
 
 
 def test_f15_a_second_holder_is_refused_and_told_who_has_it(tmp_path, holder):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,7 @@ from odin.api.cursors import Cursors
 from odin.api.metrics import Metrics, render
 from odin.api.problems import STATUS, document, of_error, status_of
 from odin.api.shapes import reason
+from odin.engine.retention import Figures
 from odin.model import errors
 from odin.model.errors import InvalidInput, OdinError, Problem, TooLarge
 from odin.model.job import TaskSpec
@@ -157,12 +159,15 @@ def test_metrics_are_in_prometheus_text_form():
     metrics.answered("GET", '/v1/jobs/{job}"\\', 200, 0.03)
     metrics.answered("GET", "/v1/ping", 200, 99.0)
     metrics.answered("GET", "/v1/x/stream", 200, None)
-    lines = render(metrics, {"DONE": 3}, ready=True).splitlines()
+    retained = Figures(Counter(age=2), 4096)
+    lines = render(metrics, {"DONE": 3}, retained, ready=True).splitlines()
     assert 'odin_http_requests_total{method="GET",route="/v1/jobs/{job}\\"\\\\",status="200"} 1' in lines
     assert 'odin_http_request_seconds_bucket{le="0.05"} 1' in lines
     assert 'odin_http_request_seconds_bucket{le="+Inf"} 2' in lines
     assert "odin_http_request_seconds_count 2" in lines
     assert 'odin_pipelines{status="DONE"} 3' in lines
+    assert 'odin_retention_removed_total{reason="age"} 2' in lines
+    assert "odin_retention_held_bytes 4096" in lines
     assert "odin_ready 1" in lines
 
 
@@ -172,7 +177,7 @@ def test_metrics_are_in_prometheus_text_form():
 )
 def test_a_queued_task_says_what_it_waits_for(cpu_m, gpus, told):
     spec = TaskSpec(name="a", command=("true",), cpu_m=cpu_m, num_gpus=gpus)
-    times = {"submitted_at": None, "started_at": None, "completed_at": None, "due_at": None}
+    times = {"submitted_at": None, "started_at": None, "completed_at": None, "due_at": None, "origin": None}
     fresh = TaskView("p--a", 0, "a", spec, status="queued", reason=None, attempt=0, exit_code=None, **times)
     assert reason(fresh, built=True) == f"waits for {told}"
     assert reason(fresh, built=False) is None

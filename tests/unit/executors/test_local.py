@@ -9,8 +9,8 @@ from odin.executors.protocol import Absent, Ended, Reason, Started
 
 
 def test_a_line_becomes_a_report():
-    assert report({"op": "started", "id": "a", "at": 1.5, "pid": 7, "born": 9}) == Started("a", 1.5, 7)
-    assert report({"op": "absent", "id": "a"}) == Absent("a")
+    assert report({"op": "started", "id": "a", "at": 1.5, "pid": 7, "born": 9}, "m1") == Started("a", 1.5, 7, "m1")
+    assert report({"op": "absent", "id": "a"}, "m1") == Absent("a")
 
 
 def test_an_end_keeps_all_it_says():
@@ -26,7 +26,7 @@ def test_an_end_keeps_all_it_says():
         "rss": 9,
         "log": 4,
     }
-    assert report(line) == Ended("a", 3, Reason.EXIT, 2.0, "m", 1.0, 0.5, 9, 4)
+    assert report(line, "m1") == Ended("a", 3, Reason.EXIT, 2.0, "m", 1.0, 0.5, 9, 4, "m1")
 
 
 @pytest.mark.parametrize("name", ["PATH", "HOME", "LC_ALL", "LC_TIME", "CUDA_HOME", "XDG_CACHE_HOME"])

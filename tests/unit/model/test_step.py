@@ -4,7 +4,7 @@ import pytest
 
 from builders import Sim, spec
 from odin.model.job import Retries
-from odin.model.reports import Back, Ended, Held, Placed, Reason, Started
+from odin.model.reports import Absent, Back, Ended, Held, Placed, Reason, Started
 from odin.model.states import AttemptState, Outcome, PipelineStatus, Stop
 
 
@@ -370,6 +370,15 @@ def test_a_second_cancel_changes_nothing_and_a_cleanup_takes_over():
     assert sim.stopped == ["job-00000001--a"]
 
 
+def test_what_is_left_in_a_queue_of_a_pipeline_that_is_over_is_not_given_to_another_of_its_id():
+    sim = Sim(cpus=1, here=False)
+    sim.submit(spec("a"), spec("b"), spec("c"))
+    sim.halt()
+    sim.submit(spec("a"))
+    sim.back()
+    assert sim.launched == ["job-00000001--a"]
+
+
 def test_commands_for_pipelines_that_are_over_are_ignored():
     sim = Sim()
     sim.submit(spec("a"))
@@ -450,7 +459,7 @@ def test_every_open_attempt_is_recalled_when_the_place_is_back():
     sim.start("a")
     sim.away()
     sim.back()
-    assert sim.due.recall == {"job-00000001--a": 1, "job-00000001--b": 1}
+    assert sim.due.recall == {"job-00000001--a": (1, "Pod"), "job-00000001--b": (1, "Pod")}
 
 
 def test_f03_what_is_absent_is_launched_once():
@@ -461,6 +470,17 @@ def test_f03_what_is_absent_is_launched_once():
     sim.absent("a")
     assert sim.launched == ["job-00000001--a", "job-00000001--a"]
     assert sim.task("a").number == 1
+
+
+def test_that_it_was_absent_before_a_takeover_says_nothing_of_an_attempt():
+    sim = Sim()
+    sim.submit(spec("a"))
+    sim.start("a")
+    sim.pipeline.fence = 3
+    sim.send(Absent(sim.attempt("a"), 2))
+    assert sim.statuses() == {"a": "executing"}
+    sim.send(Absent(sim.attempt("a"), 3))
+    assert sim.statuses() == {"a": "failed"}
 
 
 def test_what_is_absent_and_must_stop_is_stopped_not_launched():

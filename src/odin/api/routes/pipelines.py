@@ -16,8 +16,10 @@ from odin.api.routes.files import SANDBOX
 from odin.api.routing import router
 from odin.api.services import Actor, Context, Ctx
 from odin.engine.commands import launched
-from odin.model.errors import NotFound, NotSupported
+from odin.engine.resuming import Again
+from odin.model.errors import NotFound
 from odin.model.names import decode, nearest, shown
+from odin.model.resume import Choice
 from odin.model.states import Outcome, PipelineStatus
 from odin.store.queries import LARGEST_PAGE, PAGE, Filter, PipelineView
 
@@ -48,12 +50,26 @@ class LaunchBody(BaseModel):
 
 
 class RerunBody(BaseModel):
-    """Where to begin: ``from``, or ``fromTask``."""
+    """What to run again, at which commit, with what in its context; with ``plan`` that is only told."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
     start: Literal["start", "failed"] | None = Field(default=None, alias="from")
     task: str | None = Field(default=None, alias="fromTask")
+    only: str | None = None
+    at: str | None = None
+    context: dict[str, JsonValue] | None = None
+    plan: bool = False
+
+    @model_validator(mode="after")
+    def choose_one(self) -> RerunBody:
+        if sum(each is not None for each in (self.start, self.task, self.only)) > 1:
+            raise ValueError("give one of from, fromTask and only")
+        return self
+
+    def again(self) -> Again:
+        choice = Choice(everything=self.start == "start", start=self.task, only=self.only)
+        return Again(choice, self.at, self.context or {})
 
 
 @routes.post("/v1/pipelines")
@@ -105,7 +121,11 @@ async def _shown(pipeline: str, odin: Context) -> Response:
     found = await odin.portraits.get(pipeline)
     if found is None:
         raise await _unknown(pipeline, odin)
-    return answer({"pipeline": found.data})
+    shown: dict[str, Any] = {"pipeline": found.data}
+    # Beside it: its own history does not move when another goes on from it. Nobody resumes what still runs.
+    if found.is_over and (reruns := await run_sync(odin.services.queries.reruns, pipeline)):
+        shown["reruns"] = reruns
+    return answer(shown)
 
 
 @routes.get("/v1/pipelines/{pipeline}/files")
@@ -146,14 +166,14 @@ async def cancel(pipeline: str, request: Request, odin: Ctx, actor: Actor) -> Re
 
 @routes.post("/v1/pipelines/{pipeline}/rerun")
 async def rerun(pipeline: str, given: RerunBody, request: Request, odin: Ctx, actor: Actor) -> Response:
-    """Run the same job again at the same commit."""
+    """Go on from a pipeline that is over, by a new one that keeps what need not run again; or tell the plan of that."""
+    commands = odin.services.commands
+    if given.plan:
+        return answer(shapes.planned(await commands.plan(pipeline, actor, given.again())))
     asked = odin.once.identify(request, actor, [await request.body()])
-    if given.task is not None or given.start != "start":
-        raise NotSupported('a pipeline can only be run again whole yet: {"from": "start"}')
 
     async def act() -> Response:
-        ref = await odin.services.commands.rerun(pipeline, actor, idempotency=asked)
-        return answer(launched(ref))
+        return answer(launched(await commands.resume(pipeline, actor, given.again(), idempotency=asked)))
 
     return await odin.once.answer(asked, act, keep=False)
 

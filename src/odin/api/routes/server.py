@@ -32,11 +32,14 @@ async def health() -> Response:
 
 @routes.get("/readyz")
 async def readiness(odin: Ctx) -> Response:
-    """200 while the store answers and pipelines are driven, else 503 with the reason."""
+    """200 while the store answers and pipelines can be launched and are driven, else 503 with the reason."""
     await run_sync(odin.services.queries.alive)
-    engine = odin.services.commands.engine
+    commands = odin.services.commands
+    engine = commands.engine
     if engine.failure is not None:
         raise Unavailable(f"pipelines are not driven: {engine.failure}")
+    if (why := commands.check.waits()) is not None:
+        raise Unavailable(f"no job can be launched yet: {why}; {engine.away}", retry_after_s=1)
     return answer({"ready": True, "placeAway": engine.away})
 
 
@@ -64,7 +67,8 @@ async def metrics(odin: Ctx) -> Response:
         pipelines = await run_sync(odin.services.queries.counts)
     except OdinError:  # the store is away: the rest is worth having then
         pipelines = {}
-    text = render(odin.metrics, pipelines, ready=odin.services.commands.engine.failure is None)
+    ready = odin.services.commands.engine.failure is None
+    text = render(odin.metrics, pipelines, odin.services.retained, ready=ready)
     return Response(text, media_type=MEDIA_TYPE)
 
 

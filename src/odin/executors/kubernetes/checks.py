@@ -13,7 +13,7 @@ from odin.executors.kubernetes.manifests import Manifests
 from odin.executors.kubernetes.paths import PodPaths
 from odin.executors.kubernetes.site import Site
 from odin.executors.protocol import Origin, TaskLaunch
-from odin.model.errors import OdinError, Problem, ValidationFailed
+from odin.model.errors import OdinError, Problem, Unavailable, ValidationFailed
 from odin.model.ids import SUFFIX_LENGTH, JobPath, Sha, attempt_id, pipeline_id, task_id
 from odin.model.job import Job, TaskSpec
 from odin.model.variables import expand_task
@@ -33,10 +33,15 @@ class ClusterCheck:
         self._sizes = sizes
         self._root_files = root_files
 
+    def waits(self) -> str | None:
+        return None if self._manifests.is_told else "the cluster has not told yet what it serves"
+
     def __call__(
         self, job: Job, version: Sha, rendered: Mapping[str, str], lacks: Callable[[TaskSpec], str | None]
     ) -> Sequence[str]:
         del lacks  # a cluster may grow
+        if why := self.waits():
+            raise Unavailable(f"no job can be launched now: {why}")
         problems = list(self._of_tasks(job, version))
         if self._site.data_claim is None:
             problems += paths.refusals(job, self._root_files(version))
@@ -64,10 +69,12 @@ class ClusterCheck:
         place = f"tasks[{idx}]"
         found = podspec.refusals(task, self._site)
         yield from (Problem(message, path=place, file="main.yml") for message in found)
-        if found or not self._manifests.is_told:
+        if found:
             return
         try:
             self._manifests.compose(_drafted(job, version, task, self._site), None)
+        except Unavailable:
+            raise
         except OdinError as error:
             if not error.problems:
                 yield Problem(error.detail, path=place, file="main.yml")

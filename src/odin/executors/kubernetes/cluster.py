@@ -22,7 +22,8 @@ from lightkube.core.exceptions import ConfigError
 
 from odin.executors.kubernetes.kind import Api, Object
 from odin.executors.kubernetes.pacing import Limiter
-from odin.executors.kubernetes.replies import Expired, Unreachable, fault
+from odin.executors.kubernetes.replies import ApiFault, Expired, Missing, Unreachable, Unserved, fault
+from odin.executors.kubernetes.transport import Transport
 from odin.model.errors import Unavailable
 
 IN_FLIGHT = 32
@@ -157,15 +158,28 @@ class Cluster:
         told = await self._call("GET", "/version", {})
         return int(told["major"]), int("".join(filter(str.isdecimal, told["minor"])))
 
-    async def served(self, groups: Collection[str]) -> set[tuple[str, str, str]]:
-        """Group, version and plural of every resource that is served, of these groups: others may be out of order."""
+    async def served(self, groups: Collection[str]) -> tuple[set[tuple[str, str, str]], dict[str, str]]:
+        """Group, version and plural of every resource that is served, of these groups: others may be out of order.
+
+        And of the groups that do not tell now what they have, why: each may have a server of its own behind it.
+        """
         told = (await self._call("GET", "/apis", {}))["groups"]
         found = {("", "v1", name) for name in CORE}
+        silent = {}
         for group in (each for each in told if each["name"] in groups):
-            for version in group["versions"]:
-                answer = await self._call("GET", f"/apis/{version['groupVersion']}", {})
-                for resource in answer.get("resources", ()):
-                    found.add((group["name"], version["version"], resource["name"]))
+            try:
+                found |= await self._of_group(group)
+            except Missing:  # its last definition was removed just now
+                continue
+            except ApiFault as fault:
+                silent[group["name"]] = str(fault)
+        return found, silent
+
+    async def _of_group(self, group: Object) -> set[tuple[str, str, str]]:
+        found = set()
+        for version in group["versions"]:
+            answer = await self._call("GET", f"/apis/{version['groupVersion']}", {})
+            found |= {(group["name"], version["version"], each["name"]) for each in answer.get("resources", ())}
         return found
 
     # Requests
@@ -233,6 +247,8 @@ class Cluster:
             status.get("message") or f"the API server answered {answer.status_code}",
             answer.headers.get("retry-after", ""),
         )
+        if isinstance(found, Missing) and not (status.get("details") or {}).get("name"):
+            return Unserved(found.message, found.status)
         if isinstance(found, Unreachable):
             self._limiter.pause(found.retry_after_s)
         return found
@@ -265,10 +281,9 @@ def _client(config: SingleConfig, connections: int) -> httpx2.AsyncClient:
     verify = verify_cluster(config.cluster, user, config.abs_file, trust_env=ConnectionParams().trust_env)
     return httpx2.AsyncClient(
         base_url=config.cluster.server,
-        verify=verify,
+        transport=Transport(config.cluster.server, verify, connections),
         auth=user_auth(user),
         timeout=httpx2.Timeout(CALL_S, connect=CONNECT_S, pool=None),
-        limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=IN_FLIGHT),
         headers={"User-Agent": "odin"},
     )
 

@@ -1,14 +1,13 @@
 """Carries out what the engine asks, in an event loop of its own, and tells what becomes of it.
 
 ``Register`` knows the attempts, ``Errands`` does what they need in the cluster, ``Patience`` bears their troubles,
-``Keeper`` keeps what they leave. Source: architecture.md, "Kubernetes".
+``Answers`` finds out what became of them, ``Keeper`` keeps what they leave. Source: architecture.md, "Kubernetes".
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import replace
@@ -16,6 +15,7 @@ from typing import Any
 
 from odin.executors.kubernetes import kueue
 from odin.executors.kubernetes import labels as marks
+from odin.executors.kubernetes.answers import Answers
 from odin.executors.kubernetes.body import Body, Doom, is_deleted
 from odin.executors.kubernetes.cluster import Cluster
 from odin.executors.kubernetes.conditions import made_at
@@ -26,15 +26,12 @@ from odin.executors.kubernetes.manifests import Manifests
 from odin.executors.kubernetes.patience import Patience
 from odin.executors.kubernetes.queues import Queues
 from odin.executors.kubernetes.register import Register
-from odin.executors.kubernetes.replies import ApiFault
 from odin.executors.kubernetes.standing import Standing
 from odin.executors.kubernetes.watches import Watch
-from odin.executors.protocol import TaskLaunch
-from odin.model.ids import AttemptId, PipelineId
-from odin.model.reports import Absent, Away, Back, Reason, Report
+from odin.executors.protocol import Recall, TaskLaunch
+from odin.model.ids import AttemptId, PipelineId, split_resource
+from odin.model.reports import Away, Back, Reason, Report
 
-FIRST_PAUSE_S = 0.2
-LONGEST_PAUSE_S = 5.0
 log = logging.getLogger("odin.kubernetes")
 
 
@@ -48,18 +45,17 @@ class Driver:
         self._tell = tell
         self._tasks: set[asyncio.Task[None]] = set()
         self._watches: dict[Api, Watch] = {}
-        self._asked: set[AttemptId] = set()
-        self._answering = False
         self._register = Register(tell)
         self._errands = Errands(cluster, manifests, self._register, self._spawn)
         self._standing = Standing(cluster.server, lambda why: tell(Away(why)), self._back)
         self._patience = Patience(cluster, self._spawn, doom=self._doom, report=self._register.report)
+        self._answers = Answers(cluster, self._register, self._listing, self._spawn, follow=self.follow, tell=tell)
         self._queues = Queues(self._queue_said)
         self._queued: set[Api] = set()
         self._register.changed = self._changed
         self._register.found_void = self._sweep
         self._register.reappeared = self._remove_again
-        keeper.kept = self._kept
+        keeper.kept, keeper.launched = self._kept, self._errands.idle
 
     @property
     def bodies(self) -> Mapping[AttemptId, Body]:
@@ -88,6 +84,10 @@ class Driver:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def _listing(self) -> list[Watch]:
+        """Those that can list what there is."""
+        return [watch for api, watch in self._watches.items() if not self._standing.is_barred(api)]
+
     def _back(self) -> None:
         self._tell(Back(tuple(self._register.pipelines)))
         self._register.repeat_ends()
@@ -108,20 +108,24 @@ class Driver:
         if body.is_over:
             self._register.repeat(attempt)
 
-    def recall(self, attempts: Mapping[AttemptId, int]) -> None:
-        self._asked.update(attempts)
-        if self._asked and not self._answering:
-            self._answering = True
-            self._spawn(self._answer())
+    def recall(self, attempts: Mapping[AttemptId, Recall]) -> None:
+        self._answers.ask({attempt: asked.kind for attempt, asked in attempts.items()})
 
     def acknowledge(self, attempts: Collection[AttemptId]) -> None:
         for attempt in attempts:
             body = self._register.bodies.get(attempt)
-            if body is not None and not body.is_acknowledged:
+            if body is None:
+                self._keeper.abandon(attempt)
+            elif not body.is_acknowledged:
                 body.is_acknowledged = True
                 self._register.drop_if_done(body)
                 if body.uid and not body.is_kept:
                     self._keeper.keep(body)
+
+    async def settle(self, pipeline: PipelineId) -> None:
+        """Return once the logs of what a pipeline has are kept, or were waited for."""
+        mine = [body for body in self._register.bodies.values() if split_resource(body.attempt)[0] == pipeline]
+        await self._keeper.settle(mine)
 
     def forget(self, pipelines: Collection[PipelineId]) -> None:
         for body in self._register.forget(pipelines):
@@ -171,38 +175,6 @@ class Driver:
     def _remove_again(self, api: Api, seen: Object) -> None:
         log.warning("%s was over and is there again; removing it", seen["metadata"]["name"])
         self._errands.sweep(api, seen, 0)
-
-    # Answers
-
-    async def _answer(self) -> None:
-        """Answer for each attempt from lists that are read after it was asked for."""
-        pause_s = FIRST_PAUSE_S
-        try:
-            while self._asked:
-                asked, self._asked = self._asked, set()
-                if await self._relist():
-                    for attempt in sorted(asked):
-                        self._answer_one(attempt)
-                    continue
-                self._asked |= asked
-                await asyncio.sleep(pause_s * random.uniform(0.8, 1.2))  # noqa: S311 - spreads the load
-                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-        finally:
-            self._answering = False
-
-    async def _relist(self) -> bool:
-        wanted = [watch for api, watch in self._watches.items() if not self._standing.is_barred(api)]
-        done = await asyncio.gather(*(watch.relist() for watch in wanted), return_exceptions=True)
-        for error in [each for each in done if isinstance(each, BaseException)]:
-            if not isinstance(error, ApiFault):
-                raise error
-            log.debug("recall: %s", error)
-        return not any(isinstance(each, BaseException) for each in done)
-
-    def _answer_one(self, attempt: AttemptId) -> None:
-        body = self._register.bodies.get(attempt)
-        if not self._register.repeat(attempt) and (body is None or body.errand is None):
-            self._tell(Absent(attempt))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)

@@ -34,7 +34,7 @@ from odin.executors.kubernetes.replies import (
     Refused,
     Unreachable,
 )
-from odin.model.errors import OdinError
+from odin.model.errors import OdinError, Unavailable
 from odin.model.ids import PipelineId, split_resource
 from odin.model.reports import Reason
 
@@ -63,7 +63,7 @@ class Errands:
         self._register = register
         self._spawn = spawn
         self._turns = Turns(AT_ONCE)
-        self._made: dict[PipelineId, set[str]] = {}
+        self._made: dict[PipelineId, dict[str, asyncio.Future[Object]]] = {}
         self._over_quota: dict[str, Body] = {}
         self._sweeping: set[str] = set()
         self._began = time.monotonic()
@@ -74,6 +74,10 @@ class Errands:
             body.wake.set()
         elif self._next(body) is not None:
             body.errand = self._spawn(self._run(body))
+
+    async def idle(self) -> None:
+        """Until nothing is being created."""
+        await self._turns.idle()
 
     def freed(self) -> None:
         """Something ended, so a quota may have room: whoever has waited longest tries."""
@@ -164,12 +168,17 @@ class Errands:
         self._register.end(body, Reason.REFUSED, message)
 
     async def _ensure_beside(self, pipeline: PipelineId, api: Api, wanted: Object) -> None:
-        """What pods need beside them. What was made for the pipeline before is not asked for again."""
-        made = self._made.setdefault(pipeline, set())
+        """What pods need beside them: made once for a pipeline, and all that need it wait for that."""
+        made = self._made.setdefault(pipeline, {})
         key = f"{api.plural}/{name(wanted)}"
-        if key not in made:
-            await self._create_or_adopt(api, wanted)
-            made.add(key)
+        if (work := made.get(key)) is None:
+            work = made[key] = asyncio.ensure_future(self._create_or_adopt(api, wanted))
+        try:
+            await asyncio.shield(work)
+        except ApiFault:
+            if made.get(key) is work:
+                del made[key]
+            raise
 
     async def _ensure(self, body: Body, api: Api, wanted: Object) -> None:
         try:
@@ -234,6 +243,8 @@ class Errands:
         assert body.doom is not None
         try:
             api, filler = self._manifests.filler(body.attempt, body.resource_type)
+        except Unavailable as error:
+            raise Unreachable(str(error)) from error
         except OdinError as error:
             log.warning("the name %s cannot be filled: %s", body.attempt, error)
             self._register.end(body, Reason.VOID, body.doom.message)

@@ -26,13 +26,15 @@ from odin.executors.kubernetes.kinds.table import ROWS, Served
 from odin.executors.kubernetes.logcopies import LogCopies
 from odin.executors.kubernetes.manifests import Manifests
 from odin.executors.kubernetes.replies import ApiFault, Unreachable
-from odin.executors.protocol import Away, Back, Capacity, Report, TaskLaunch
+from odin.executors.protocol import Away, Back, Capacity, Recall, Report, TaskLaunch
 from odin.model.errors import Unavailable
 from odin.model.ids import AttemptId, PipelineId
 
 RETRY_S = 1.0
 DISCOVERY_S = 180.0  # an operator that is installed meanwhile needs no restart
+SOON_S = 5.0  # while a group does not tell what it has
 PATIENCE_S = 10.0
+UNCONNECTED = "the cluster is not connected yet"
 GROUPS = frozenset(api.group for api in (*kueue.APIS, *(api for row in ROWS for api in (*row.apis, *row.needs))))
 log = logging.getLogger("odin.kubernetes")
 T = TypeVar("T")
@@ -98,7 +100,7 @@ class KubernetesExecutor:
     def stop(self, attempt: AttemptId, *, kind: str, grace_s: float, message: str) -> None:
         self._do(lambda driver: driver.stop(attempt, kind=kind, grace_s=grace_s, message=message))
 
-    def recall(self, attempts: Mapping[AttemptId, int]) -> None:
+    def recall(self, attempts: Mapping[AttemptId, Recall]) -> None:
         wanted = dict(attempts)
         self._do(lambda driver: driver.recall(wanted))
 
@@ -140,7 +142,10 @@ class KubernetesExecutor:
         return await self.ask(asked())
 
     async def ask(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of some work in the driver's event loop. Raises Unavailable once that has ended."""
+        """The result of some work in the driver's event loop. Raises Unavailable before and after that runs."""
+        if not self._ready.is_set():
+            work.close()
+            raise Unavailable(UNCONNECTED)
         try:
             future = asyncio.run_coroutine_threadsafe(work, self._loop)
         except RuntimeError as error:
@@ -148,11 +153,9 @@ class KubernetesExecutor:
             raise Unavailable("the server is stopping") from error
         return await asyncio.wrap_future(future)
 
-    async def list(
-        self, api: Api, *, selector: str = "", fields: str = "", everywhere: bool = False
-    ) -> Sequence[Object]:
-        """Objects of the cluster, asked for from any event loop. Raises ApiFault."""
-        return await self.ask(self._list(api, selector, fields, everywhere))
+    async def listed(self, api: Api, *, fields: str = "", everywhere: bool = False) -> Sequence[Object]:
+        """Objects of the cluster. Raises ApiFault."""
+        return (await self.on_cluster(lambda cluster: cluster.listed(api, fields=fields, everywhere=everywhere)))[0]
 
     async def present(self, pipeline: PipelineId) -> set[str]:
         """The tasks of a pipeline that have objects. Raises Unavailable."""
@@ -160,20 +163,21 @@ class KubernetesExecutor:
 
     async def remove(self, pipeline: PipelineId) -> set[str]:
         """Remove all objects of a pipeline; the tasks that had some. Raises Conflict, Unavailable."""
-        return await self.ask(self._on_objects(removal.remove, pipeline))
+        return await self.ask(self._remove(pipeline))
+
+    async def _remove(self, pipeline: PipelineId) -> set[str]:
+        if self._driver is not None:
+            await self._driver.settle(pipeline)
+        return await self._on_objects(removal.remove, pipeline)
 
     async def _on_objects(self, do: removal.Do, pipeline: PipelineId) -> set[str]:
         if self._cluster is None:
-            raise Unavailable("the cluster is not connected yet")
+            raise Unavailable(UNCONNECTED)
         return await do(self._cluster, self._manifests.removable, self._manifests.store, pipeline)
-
-    async def _list(self, api: Api, selector: str, fields: str, everywhere: bool) -> Sequence[Object]:
-        found = await self._connected().listed(api, selector=selector, fields=fields, everywhere=everywhere)
-        return found[0]
 
     def _connected(self) -> Cluster:
         if self._cluster is None:
-            raise Unreachable("the cluster is not connected yet")
+            raise Unreachable(UNCONNECTED)
         return self._cluster
 
     async def _consult(self, question: Callable[[Insight], Coroutine[Any, Any, T]]) -> T:
@@ -236,13 +240,13 @@ class KubernetesExecutor:
                 driver.follow(self._manifests.apis)
                 for api in self._manifests.queues:
                     driver.follow_queues(api)
-                await asyncio.sleep(DISCOVERY_S)
+                await asyncio.sleep(SOON_S if self._manifests.served.silent else DISCOVERY_S)
                 await self._discover(cluster)
         finally:
             copying.cancel()
             listening.cancel()
+            await keeper.end()  # who finishes copies, before these
             await copies.close()
-            await keeper.end()
             await driver.end()
             await cluster.close()
 
@@ -263,8 +267,8 @@ class KubernetesExecutor:
     async def _discover(self, cluster: Cluster) -> str | None:
         """Read what the cluster serves now; why not, if that fails. What is known stays then."""
         try:
-            resources = await cluster.served(GROUPS)
-            self._manifests.serve(Served(frozenset(resources), await cluster.version()))
+            resources, silent = await cluster.served(GROUPS)
+            self._manifests.serve(Served(frozenset(resources), await cluster.version(), silent))
         except ApiFault as fault:
             return str(fault)
         except Exception as error:  # border: chore

@@ -24,6 +24,11 @@ def pods_of(body: Body) -> list[Object]:
     return list({part(pod, "metadata").get("uid"): pod for pod in (*body.pods.values(), *own)}.values())
 
 
+def nodes(body: Body) -> list[str]:
+    """Where its pods are, or were, sorted."""
+    return sorted({node for pod in pods_of(body) if (node := part(pod, "spec").get("nodeName"))})
+
+
 def facts(body: Body) -> Facts:
     """Empty before its object was seen. ``containers`` are the names that a log can be asked for by."""
     if body.kind is None or not body.object:
@@ -35,7 +40,7 @@ def facts(body: Body) -> Facts:
         "namespace": metadata.get("namespace"),
         "name": metadata.get("name"),
         "uid": metadata.get("uid"),
-        "nodes": sorted({node for pod in pods if (node := part(pod, "spec").get("nodeName"))}),
+        "nodes": nodes(body),
         "pods": [_pod(body.attempt, body.kind, pod) for pod in pods],
         "containers": strands.names(body.attempt, body.kind, pods),
     }

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,17 @@ from odin.executors.kubernetes.cluster import Cluster
 from odin.executors.kubernetes.kind import Api, Object
 from odin.executors.kubernetes.kinds.pod import API as PODS
 from odin.executors.kubernetes.logcopies import LogCopies
+from odin.executors.kubernetes.logcopy import heard
 from odin.executors.kubernetes.podstatus import outputs
 from odin.executors.kubernetes.replies import ApiFault, Changed, Missing, Refused
+from odin.model.ids import AttemptId
 from odin.model.reports import Reason
 
 AT_ONCE = 8  # of the calls in flight, so that launches are not kept waiting
+GIVE_WAY_S = 10.0
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
+SETTLE_S = 10.0
 LOG_PATIENCE_S = 600.0  # for a node that does not answer
 log = logging.getLogger("odin.kubernetes")
 
@@ -36,6 +41,7 @@ class Keeper:
 
     def __init__(self, cluster: Cluster, copies: LogCopies, outputs_path: Callable[[str], Path]) -> None:
         self.kept: Callable[[Body], None] = lambda _: None  # told of each that nothing is owed to any more
+        self.launched: Callable[[], Awaitable[None]] = partial(asyncio.sleep, 0)  # until no launch is under way
         self._cluster = cluster
         self._copies = copies
         self._outputs_path = outputs_path
@@ -44,9 +50,29 @@ class Keeper:
 
     def keep(self, body: Body) -> None:
         """Do what is owed to an attempt that is over, however often that takes."""
-        task = asyncio.get_running_loop().create_task(self._keep(body))
+        self._spawn(self._keep(body))
+
+    async def settle(self, bodies: Collection[Body]) -> None:
+        """Return once all of these that are over are kept: their objects are about to be removed."""
+        left = [body for body in bodies if body.is_over and body.uid and not body.is_kept]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_S):
+                while any(not body.is_kept for body in left):  # noqa: ASYNC110 - it takes a moment
+                    await asyncio.sleep(0.05)
+        for body in [each for each in left if not each.is_kept]:
+            with suppress(ApiFault):
+                await self._copies.finish(body, patient=False)
+            self.kept(body)
+
+    def abandon(self, attempt: AttemptId) -> None:
+        """Nothing of an attempt that is over is there to be kept: what is left of its log says so."""
+        self._spawn(self._copies.abandon(attempt))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(heard)
 
     async def end(self) -> None:
         for task in self._tasks:
@@ -60,6 +86,7 @@ class Keeper:
         while not body.is_kept:
             try:
                 async with self._slots:
+                    await self._give_way()
                     await self._keep_once(body, until)
                 continue
             except ApiFault as fault:
@@ -68,6 +95,12 @@ class Keeper:
                 log.exception("what %s leaves behind could not be kept", body.attempt)
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    async def _give_way(self) -> None:
+        """What is to be launched comes first: it is waited for, and what is owed can wait a while."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GIVE_WAY_S):
+                await self.launched()
 
     async def _keep_once(self, body: Body, until: float) -> None:
         await self._copies.finish(body, patient=time.monotonic() < until)

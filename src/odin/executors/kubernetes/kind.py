@@ -56,6 +56,7 @@ class Kind:
     ``main`` tells of one of its pods whether that pod's log and exit code are the task's own (the master, the
     launcher, rank 0), and ``container`` is the one of that pod that counts. ``longest`` is the most characters the
     object's name may have. ``lacks`` names, in words, what of the task this kind cannot do; None if nothing.
+    ``replaces`` tells of one of its pods whether another may take its place within an attempt: the kind is made so.
     ``suspend`` is where its objects say that they must not run; empty for pods. ``since`` is the first version of the
     API server (major, minor) that has what ``build`` relies on. ``remedy`` says what brings it to a cluster.
     """
@@ -68,6 +69,7 @@ class Kind:
     main: Callable[[Object], bool]
     lacks: Callable[[TaskSpec], str | None]
     container: str = "task"
+    replaces: Callable[[Object], bool] = lambda _: False
     suspend: tuple[str, ...] = ("spec", "suspend")
     needs: tuple[Api, ...] = ()
     since: tuple[int, int] = (1, 20)

@@ -15,13 +15,14 @@ from pathlib import Path
 
 from odin.executors.kubernetes.body import Body
 from odin.executors.kubernetes.cluster import Cluster
-from odin.executors.kubernetes.copyfile import part_path
+from odin.executors.kubernetes.copyfile import CopyFile, part_path
 from odin.executors.kubernetes.facts import facts, keep, pods_of
-from odin.executors.kubernetes.logcopy import Copy, Streams, heard
+from odin.executors.kubernetes.logcopy import GONE, Copy, Streams, heard
 from odin.executors.kubernetes.sights import Runs
 from odin.executors.kubernetes.strands import Strand, is_alone, strands
 from odin.executors.logs import log_path
 from odin.model.ids import AttemptId
+from odin.model.reports import Reason
 
 AUTOMATIC = 200  # copies that begin by themselves, at most
 MOST_STREAMS = 500  # of all copies together; what is above is looked at now and then
@@ -38,7 +39,6 @@ class LogCopies:
         self._cluster = cluster
         self._data = data
         self._copies: dict[tuple[AttemptId, str], Copy] = {}
-        self._followed: dict[tuple[AttemptId, str], Body] = {}
         self._finishing: dict[AttemptId, asyncio.Task[None]] = {}
         self._streams = Streams(MOST_STREAMS)
 
@@ -46,7 +46,6 @@ class LogCopies:
         """Copy what is written from now on, until the attempt is over; may be repeated."""
         copy = self._copy(body, name)
         copy.follow()
-        self._followed[body.attempt, name] = body
         return copy
 
     async def finish(self, body: Body, *, patient: bool = True) -> None:
@@ -69,14 +68,20 @@ class LogCopies:
     async def _finish(self, body: Body, *, patient: bool) -> None:
         others = {strand.name for strand in _strands(body) if not strand.is_main}
         for name in (*sorted(others), OWN):  # once the own log is whole, all is
-            await self._copy(body, name).finish(patient=patient)
+            copy = self._copy(body, name)
+            if name == OWN and _is_unseen(body):
+                copy.give_up(body.attempt)
+            await copy.finish(patient=patient)
             if name != OWN:
                 await self._drop(body.attempt, name)
         await asyncio.to_thread(keep, self._data, body.attempt, facts(body))
         await self._drop(body.attempt, OWN)
 
+    async def abandon(self, attempt: AttemptId) -> None:
+        """Close the copy of a log that nobody can go on with, marked."""
+        await asyncio.to_thread(_abandon, copy_path(self._data, attempt))
+
     async def _drop(self, attempt: AttemptId, name: str) -> None:
-        self._followed.pop((attempt, name), None)
         if (copy := self._copies.pop((attempt, name), None)) is not None:
             await copy.close()
 
@@ -99,17 +104,11 @@ class LogCopies:
         for copy in list(self._copies.values()):
             await copy.close()
         self._copies.clear()
-        self._followed.clear()
 
     async def _tidy(self) -> None:
-        """Drop what is not followed any more. Nobody will ask for the end of one whose object was removed by force."""
+        """Drop what is not followed any more."""
         for key in [key for key, copy in self._copies.items() if copy.is_idle and key[0] not in self._finishing]:
-            body = self._followed.get(key)
-            growing = part_path(copy_path(self._data, *key)).exists()  # not so once a cleanup took the logs
-            if body is not None and body.is_kept and key[1] == OWN and growing:
-                self._begin_to_finish(body, patient=False)
-            else:
-                await self._drop(*key)
+            await self._drop(*key)
 
     def _copy(self, body: Body, name: str) -> Copy:
         key = body.attempt, name
@@ -133,6 +132,19 @@ def copy_path(data: Path, attempt: AttemptId, name: str = OWN) -> Path:
     """Where the log of an attempt is kept, or of one container of it: ``<attempt>.worker-0+proxy.log``."""
     own = log_path(data, attempt)
     return own if name == OWN else own.with_name(f"{attempt}.{name.replace('/', '+')}.log")
+
+
+def _abandon(path: Path) -> None:
+    if part_path(path).exists():
+        file = CopyFile(path, merged=False)
+        file.remark("", GONE)
+        file.settle()
+
+
+def _is_unseen(body: Body) -> bool:
+    """Whether it may have written and went before that was seen."""
+    is_lost = body.over is not None and body.over.reason is Reason.LOST
+    return is_lost and not any(strand.is_main for strand in _strands(body))
 
 
 def _strands(body: Body) -> list[Strand]:

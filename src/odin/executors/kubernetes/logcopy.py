@@ -91,6 +91,11 @@ class Copy:
         finally:
             self._is_finishing = False
 
+    def give_up(self, name: str) -> None:
+        """Mark that what ``name`` wrote, if anything, was never read."""
+        if not self._file.is_whole:
+            self._file.remark(name, GONE)
+
     async def close(self) -> None:
         """Stop, and leave it as it is."""
         await self._stop_following()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from odin.executors.kubernetes import delivery, kueue, policy
@@ -61,8 +61,10 @@ class Manifests:
         return self.site.store
 
     def serve(self, served: Served) -> None:
-        """What the cluster serves, as it told just now."""
-        self._served = served
+        """What the cluster serves, as it told just now; of what is silent now, as it told before."""
+        before = self._served.resources if self._served is not None else frozenset()
+        kept = {each for each in before if each[0] in served.silent}
+        self._served = replace(served, resources=served.resources | kept)
 
     @property
     def is_told(self) -> bool:
@@ -114,8 +116,6 @@ class Manifests:
 
     def said(self, job: Job) -> list[str]:
         """What people should know of the kinds that the tasks become here, each sentence once."""
-        if not self.is_told:
-            return []
         return list(dict.fromkeys(filter(None, (self._chosen(task).said for task in job.tasks))))
 
     def filler(self, attempt: AttemptId, kind: str) -> tuple[Api, Object]:

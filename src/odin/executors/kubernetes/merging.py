@@ -3,6 +3,9 @@
 [worker-0] a line
 [worker-0+] what did not fit into the line before
 [worker-0!] what Odin has to say of this log
+
+In a line that is written over, as progress bars do, the name stands behind each carriage return too: whoever looks at
+the last state alone sees whose it is.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 LONGEST = 64 << 10  # bytes of a line that are held back until it ends
 State = tuple[Mapping[str, bytes], frozenset[str]]  # what waits, and who goes on with a line
 _LINE = re.compile(rb"\[([^\]\n]*?)([+!]?)\] ")
+_ANEW = re.compile(rb"\r(?=[^\r])")
 
 
 class Alone:
@@ -75,7 +79,11 @@ class Merged:
     def _line(self, name: str, line: bytes) -> bytes:
         mark = b"+" if name in self._cut else b""
         self._cut.discard(name)
-        return b"[" + name.encode() + mark + b"] " + line + b"\n"
+        return b"[" + name.encode() + mark + b"] " + _ANEW.sub(_anew(name), line) + b"\n"
+
+
+def _anew(name: str) -> bytes:
+    return b"\r[" + name.encode() + b"] "
 
 
 def apart(lines: Iterable[bytes]) -> Iterator[tuple[str, bytes, bool]]:
@@ -93,6 +101,7 @@ def apart(lines: Iterable[bytes]) -> Iterator[tuple[str, bytes, bool]]:
         if mark == b"!":
             yield name.decode(), words.removeprefix(b"odin: "), True
             continue
+        words = words.replace(_anew(name.decode()), b"\r")
         before = b"" if mark or name not in known else b"\n"
         known.add(name)
         yield name.decode(), before + words, False

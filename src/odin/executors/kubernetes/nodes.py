@@ -35,9 +35,7 @@ Number = int | float
 class Lists(Protocol):
     """What is asked of the API server; raises ApiFault. ``everywhere`` leaves the namespace out."""
 
-    async def list(
-        self, api: Api, *, selector: str = "", fields: str = "", everywhere: bool = False
-    ) -> Sequence[Object]: ...
+    async def listed(self, api: Api, *, fields: str = "", everywhere: bool = False) -> Sequence[Object]: ...
 
 
 class ClusterNodes:
@@ -86,7 +84,7 @@ class ClusterNodes:
 
     async def _ask(self) -> Machines:
         try:
-            nodes = await self._cluster.list(NODES, everywhere=True)
+            nodes = await self._cluster.listed(NODES, everywhere=True)
         except Forbidden:
             return Machines((), "the server may not list the cluster's nodes: only those that report are shown")
         pods, notice = await self._pods()
@@ -96,11 +94,11 @@ class ClusterNodes:
 
     async def _pods(self) -> tuple[Sequence[Object] | None, str]:
         try:
-            return await self._cluster.list(PODS, fields=UNFINISHED, everywhere=True), ""
+            return await self._cluster.listed(PODS, fields=UNFINISHED, everywhere=True), ""
         except Forbidden:
             notice = "the server may list the pods of its own namespace alone: what others requested is not counted"
         try:
-            return await self._cluster.list(PODS, fields=UNFINISHED), notice
+            return await self._cluster.listed(PODS, fields=UNFINISHED), notice
         except Forbidden:
             return None, "the server may not list pods: what is requested is not known"
 

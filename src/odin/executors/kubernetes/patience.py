@@ -10,16 +10,19 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from odin.executors.kubernetes import labels as marks
 from odin.executors.kubernetes import podstatus, troubles
-from odin.executors.kubernetes.body import Body, Doom, is_removed, uid
+from odin.executors.kubernetes.body import Body, Doom, is_removed, name, uid
 from odin.executors.kubernetes.cluster import Cluster
 from odin.executors.kubernetes.kind import Api, Object
+from odin.executors.kubernetes.kinds import whole
 from odin.executors.kubernetes.replies import ApiFault, Missing
 from odin.executors.kubernetes.sights import Over, Runs, Sight, Waits
+from odin.executors.kubernetes.strands import is_alone
 from odin.model.reports import Reason
 
 IMAGE_TIMEOUT_S = 600.0
@@ -79,6 +82,8 @@ class Patience:
             await self._watch_node(body, trouble.node)
         elif trouble.what == "deleted":
             await self._examine(body)
+        elif trouble.what == "taken":
+            await self._mourn(body)
         else:
             await self._ask_why(body)
 
@@ -144,6 +149,29 @@ class Patience:
         body.is_examined = True
         self._report(body)
 
+    async def _mourn(self, body: Body) -> None:
+        """A pod of it was taken away, and its controller may start another: end the attempt before that.
+
+        Unless the whole takes its pods away itself: it is over or suspended, and says so a moment later.
+        """
+        assert body.api is not None
+        assert body.kind is not None
+        until = time.monotonic() + (0.0 if is_alone(body.kind) else EXAMINED_S)
+        while True:
+            with suppress(ApiFault):
+                body.take(await self._cluster.get(body.api, body.attempt))
+            if (lost := taken(body)) is None:
+                self._report(body)
+                return
+            if time.monotonic() >= until:
+                break
+            await asyncio.sleep(EXAMINED_S / 3)
+        pod, end = lost
+        reason, message = troubles.removal(await self._events(body)) or (end.reason, end.message)
+        said = f"{message} ({name(pod)}), and no other may run in its place"
+        body.is_examined = True
+        self._doom(body, Doom(reason, said, 0, podstatus.deleted_at(pod) or time.time()))
+
     async def _events(self, body: Body) -> list[Object]:
         found: list[Object] = []
         for each in {body.uid, *map(uid, body.pods.values())}:
@@ -164,9 +192,17 @@ def trouble_of(body: Body, sight: Sight | None) -> Trouble | None:
     pod = body.main_pod()
     if pod is not None and (node := podstatus.silent_node(pod)):
         return Trouble("node", node)
-    if body.doom is not None or isinstance(sight, Runs):
+    if body.doom is not None:
+        return None
+    if taken(body) is not None:
+        return Trouble("taken")
+    if isinstance(sight, Runs):
         return None
     return _of_wait(body, sight)
+
+
+def taken(body: Body) -> tuple[Object, Over] | None:
+    return whole.taken(body.kind, body.object, body.pods.values()) if body.kind is not None else None
 
 
 def _of_wait(body: Body, sight: Waits) -> Trouble | None:

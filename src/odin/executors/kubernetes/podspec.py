@@ -20,6 +20,7 @@ from odin.executors.protocol import TaskLaunch
 from odin.model.errors import ValidationFailed
 from odin.model.job import TaskSpec
 from odin.model.names import shown
+from odin.model.quantities import written_bytes
 
 CONTAINER: Final = "task"
 NO_IMAGE: Final = "has no image, and a cluster runs nothing else; give it an image, or set ODIN_KUBERNETES_IMAGE"
@@ -196,12 +197,7 @@ def _cores(thousandths: int | None) -> str | None:
 
 
 def _bytes(number: int | None) -> str | None:
-    if number is None:
-        return None
-    for power, unit in ((4, "Ti"), (3, "Gi"), (2, "Mi"), (1, "Ki")):
-        if number and number % 1024**power == 0:
-            return f"{number // 1024**power}{unit}"
-    return str(number)
+    return None if number is None else written_bytes(number)
 
 
 def _pod_security(spec: TaskSpec, site: Site, mounted: Volumes) -> Object:

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
+from dataclasses import replace
 
 from odin.executors.kubernetes import labels as marks
 from odin.executors.kubernetes.body import Body, is_deleted, is_void, labels, name, uid, version
+from odin.executors.kubernetes.facts import nodes
 from odin.executors.kubernetes.kind import Api, Object
 from odin.executors.kubernetes.kinds import table
 from odin.executors.kubernetes.kinds.pod import API as PODS
 from odin.executors.kubernetes.sights import Over
 from odin.executors.kubernetes.telling import ended, reports
 from odin.model.ids import AttemptId, PipelineId, split_resource
-from odin.model.reports import Ended, Held, Reason, Report
+from odin.model.reports import Ended, Held, Reason, Report, Started
 
 
 class Register:
@@ -120,7 +122,7 @@ class Register:
             body.over = sight
         before, body.told = body.told, sight
         for report in reports(body.attempt, before, sight, body.held):
-            self._tell(report)
+            self._tell(_placed(body, report))
         body.held = ""
         self.changed(body)
 
@@ -154,16 +156,15 @@ class Register:
             return
         started = getattr(body.told, "at", None)
         body.over = body.told = Over(None, reason, message, started, time.time())
-        self._tell(ended(body.attempt, body.over))
+        self._tell(_placed(body, ended(body.attempt, body.over)))
         self.changed(body)
 
     def gone(self, body: Body) -> None:
-        """The object is no more. One whose end was seen lost only what is kept elsewhere."""
+        """The object is no more. What is left of its log is still to be kept."""
         if not body.is_over:
             body.over = body.last_words()
             body.told = body.over
-            self._tell(ended(body.attempt, body.over))
-        body.is_kept = True
+            self._tell(_placed(body, ended(body.attempt, body.over)))
         self.changed(body)
         self.drop_if_done(body)
 
@@ -186,3 +187,10 @@ class Register:
             if not body.uid:
                 self.bodies.pop(body.attempt, None)
         return [body for body in left if body.uid and not body.is_over]
+
+
+def _placed(body: Body, report: Report) -> Report:
+    """With the nodes that it runs on, where it does."""
+    if not isinstance(report, Started | Ended):
+        return report
+    return replace(report, node=", ".join(nodes(body)) or None)

@@ -61,7 +61,7 @@ async def _remove_all(cluster: Cluster, found: Sequence[tuple[Api, Object]]) -> 
 
     async def one(api: Api, seen: Object) -> None:
         async with slots:
-            await _remove(cluster, api, seen)
+            await remove_one(cluster, api, seen)
 
     await asyncio.gather(*(one(api, each) for api, each in found))
 
@@ -76,7 +76,8 @@ async def _found(
                 yield api, each
 
 
-async def _remove(cluster: Cluster, api: Api, seen: Object) -> None:
+async def remove_one(cluster: Cluster, api: Api, seen: Object) -> None:
+    """Let go of an object and ask for its removal, unless it is another one by now. Raises ApiFault."""
     metadata = seen["metadata"]
     with suppress(Missing, Changed):
         if marks.FINALIZER in (metadata.get("finalizers") or ()):

@@ -23,6 +23,10 @@ class Missing(ApiFault):
     """404: the object, or the whole resource, is not there."""
 
 
+class Unserved(Missing):
+    """404: the whole resource is not there. Says nothing of an object that was of it before."""
+
+
 class Exists(ApiFault):
     """409: an object of that name is there already."""
 
@@ -70,7 +74,7 @@ def fault(status: int, reason: str, message: str, retry_after: str = "") -> ApiF
 
 def _forbidden(message: str) -> ApiFault:
     """403 has three meanings, told apart by their words alone."""
-    if "exceeded quota" in message:
+    if "exceeded quota" in message or "status unknown for quota" in message:  # the latter is one that was just made
         return OverQuota(message, 403)
     if 'User "' in message and " cannot " in message:
         return Forbidden(message, 403)

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from odin.executors.kubernetes.conditions import Part, part
+from odin.executors.kubernetes.conditions import Part, moment, part
 from odin.executors.kubernetes.kind import Kind, Object
 from odin.executors.kubernetes.kinds import parts
+from odin.executors.kubernetes.podstatus import NEVER_RAN
 
 ALONE = ("Pod", "Job")  # kinds of one pod: their log is that pod's, byte for byte
 _ROLES = ("training.kubeflow.org/replica-type", "replica-type")
@@ -96,9 +97,18 @@ def _of_pod(attempt: str, kind: Kind, pod: Object) -> Iterator[Strand]:
         common = _name(pod), uid, container
         if run:
             yield Strand(name, *common, run - 1, container == counting, is_over=True, is_previous=True)
-        if "running" in state or "terminated" in state:
+        if _has_begun(status):
             is_over = is_final or "terminated" in state
             yield Strand(name, *common, run, container == counting, is_over=is_over)
+
+
+def _has_begun(status: Part) -> bool:
+    """Whether it may have written. A container that never began ends too, when its pod does."""
+    ended = part(status, "state", "terminated")
+    if not ended or ended.get("reason") in NEVER_RAN:
+        return "running" in part(status, "state")
+    ran = ended.get("containerID") or status.get("containerID") or part(status, "lastState", "terminated")
+    return bool(ran or moment(ended.get("startedAt")))
 
 
 def _containers(pod: Object) -> Iterator[tuple[str, Part]]:

@@ -7,6 +7,7 @@ Standard library only and no import of the rest of Odin: it is started as ``pyth
     requests   what each request of the server does
     bodies     the life of what runs: timeout, stop, the rest of its tree, its end
     adoption   bodies that an earlier runner started
+    shutdown   whether the machine is being shut down
     ending     what an end means: code, reason, sentence
     ledger     what is known of each attempt; the ``journal`` is its durable half
     spawn      the start record (the log file) and the process; ``program`` finds it and words what failed

@@ -7,6 +7,7 @@ When the main process ends by itself, the rest of its tree gets TERM and five se
 from __future__ import annotations
 
 import heapq
+import os
 import resource
 import time
 from collections.abc import Callable, Collection
@@ -25,7 +26,8 @@ LOOK_S = 0.2  # how often a body is looked at that cannot be waited for
 class Body:
     """A process and its tree. ``born`` is its start time in the system's own count, ``started_at`` in POSIX seconds.
 
-    ``child`` is False for one that an earlier runner started: it can be watched, not waited for.
+    ``child`` is False for one that an earlier runner started: it can be watched, not waited for. ``oom_kills`` is how
+    many processes the kernel had killed for want of memory when it started, None where that is not known.
     """
 
     id: str
@@ -43,12 +45,14 @@ class Body:
     terminated: bool = False
     killing: bool = False
     due: float | None = None
+    oom_kills: int | None = None
 
 
 class Processes(Protocol):
     """What the system must do; ``linux`` and ``portable`` each have one."""
 
     def boot(self) -> str: ...
+    def oom_kills(self) -> int | None: ...
     def give_up_privileges(self) -> None: ...
     def mark(self, attempt: str) -> None: ...
     def unmark(self) -> None: ...
@@ -173,8 +177,14 @@ class Bodies:
         del self.by_id[body.id]
         body.due = None
         self._reach("runner:before-end")
-        end = verdict(body.status, body.stop, _unseen(body))
+        end = verdict(body.status, body.stop, _unseen(body), memory_ran_out=self._memory_ran_out(body))
         return self._ledger.ended(end_record(body, end, self._log_size(body.id)))
+
+    def _memory_ran_out(self, body: Body) -> bool:
+        """The kernel does not tell whom it killed, only how many; it is asked where it may have been this one."""
+        if body.oom_kills is None or body.status is None or not os.WIFSIGNALED(body.status):
+            return False
+        return (self._processes.oom_kills() or 0) > body.oom_kills
 
     def _wake(self, body: Body, when: float) -> None:
         body.due = when

@@ -7,6 +7,7 @@ import signal
 from dataclasses import dataclass
 
 LOST = "it may have run, but its end was not seen"
+OUT_OF_MEMORY = "killed by the kernel, which had run out of memory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +29,18 @@ class Stop:
     forced: bool = False
 
 
-def verdict(status: int | None, stop: Stop | None, unseen: str = LOST) -> Verdict:
-    """``status`` is a wait status, None when nobody could see it; ``unseen`` says why."""
+def verdict(status: int | None, stop: Stop | None, unseen: str = LOST, *, memory_ran_out: bool = False) -> Verdict:
+    """``status`` is a wait status, None when nobody could see it; ``unseen`` says why.
+
+    ``memory_ran_out``: the kernel has killed something for want of memory while it ran.
+    """
     code = None if status is None else exit_code(status)
     if stop is not None:
         return Verdict(code, stop.reason, stopped(stop))
     if status is None:
         return Verdict(None, "lost", unseen)
+    if memory_ran_out and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+        return Verdict(code, "oom", OUT_OF_MEMORY)
     if os.WIFSIGNALED(status):
         return Verdict(code, "signal", f"killed by {signal_words(os.WTERMSIG(status))}")
     return Verdict(code, "exit")

@@ -25,6 +25,7 @@ from .bodies import Body
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 FIRST_MARK = 1 << 61
+OOM_KILL = b"\noom_kill "
 PIDFD_INFO_EXIT = 1 << 3
 PIDFD_GET_INFO = (3 << 30) | (64 << 16) | (0xFF << 8) | 11  # _IOWR(0xFF, 11, struct of 64 bytes)
 
@@ -86,6 +87,9 @@ class Processes:
             raise OSError(ctypes.get_errno(), "PR_SET_CHILD_SUBREAPER")
         self._prctl = libc.prctl
         self._own = resource.getrlimit(resource.RLIMIT_RTTIME)
+        self._counts = -1
+        with suppress(OSError):  # a sandbox may not have it
+            self._counts = os.open("/proc/vmstat", os.O_RDONLY | os.O_CLOEXEC)
         self._children = -1
         with suppress(FileNotFoundError):  # a kernel without it: all processes are looked through instead
             self._children = os.open(f"/proc/self/task/{os.getpid()}/children", os.O_RDONLY | os.O_CLOEXEC)
@@ -93,6 +97,12 @@ class Processes:
     def boot(self) -> str:
         with open("/proc/sys/kernel/random/boot_id") as file:
             return file.read().strip()
+
+    def oom_kills(self) -> int | None:
+        """How many processes the kernel has killed for want of memory; None where it does not count them."""
+        told = os.pread(self._counts, 1 << 16, 0) if self._counts >= 0 else b""
+        at = told.find(OOM_KILL)
+        return int(told[at + len(OOM_KILL) :].split(b"\n", 1)[0]) if at >= 0 else None
 
     def give_up_privileges(self) -> None:
         """No child of ours gains privileges from now on (setuid programs)."""

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from . import shutdown
 from .adoption import Adopted
 from .bodies import Bodies
 from .ledger import Ledger
@@ -59,6 +60,7 @@ class Loop:
         self._lines: list[str] = []
         self._held: float | None = None
         self._leaving = False
+        self._asked = False
         self._alone_since = time.monotonic()
         self.upgrade: list[str] | None = None
         self._alarm = _alarm(self._ask_to_leave)
@@ -73,6 +75,7 @@ class Loop:
                 self._attend(fd)
             self._reap()
             lines = self._serve()
+            self._heed()
             now = time.monotonic()
             self._bodies.advance(now)
             self._adopted.look(now)
@@ -204,7 +207,14 @@ class Loop:
 
     def _ask_to_leave(self, *_: object) -> None:
         """SIGTERM: the runner ends when nothing runs any more."""
-        self._leaving = True
+        self._leaving = self._asked = True
+
+    def _heed(self) -> None:
+        """Of a machine that shuts down whatever runs is stopped, so that it ends while somebody can see it."""
+        asked, self._asked = self._asked, False
+        if asked and shutdown.is_near():
+            for body in list(self._bodies.by_id.values()):
+                self._bodies.stop(body, shutdown.stop(body.grace_s))
 
 
 def _alarm(leave: Callable[..., None]) -> socket.socket:

@@ -26,6 +26,9 @@ class Processes:
                     return said
         return ""
 
+    def oom_kills(self) -> int | None:
+        """Not told here."""
+
     def give_up_privileges(self) -> None:
         """There is no such switch here."""
 

@@ -89,7 +89,7 @@ class Requests:
             return self._investigate(attempt)
         if self.suspect:
             return self._end(attempt, Verdict(None, "lost", POWER_LOST))
-        return encode({"op": "absent", "id": attempt})
+        return encode({"op": "absent", "id": attempt, "fence": fence})
 
     def _known(self, attempt: str) -> str | None:
         if line := self._ledger.ends.get(attempt):

@@ -127,6 +127,7 @@ class Starter:
     def _start(self, request: Mapping[str, Any], log: int, user: TaskUser | None) -> Body:
         env = self._env | request["env"]
         enter(request["cwd"])
+        oom_kills = self._processes.oom_kills()
         try:
             path = locate(request["argv"][0], env.get("PATH", os.defpath))
             self._processes.mark(request["id"])
@@ -143,6 +144,7 @@ class Starter:
             born=self._processes.born(pid),
             timeout_s=request["timeout"],
             grace_s=request["grace"],
+            oom_kills=oom_kills,
         )
 
     def _execute(self, path: str, argv: list[str], *, env: dict[str, str], log: int, user: TaskUser | None) -> int:

@@ -1,13 +1,15 @@
 """Which kind a task becomes in a cluster, by what its API server serves."""
 
+from dataclasses import replace
+
 import pytest
 
 from clusterobjects import order
 from odin.executors.kubernetes.kinds.gang import GANG
 from odin.executors.kubernetes.kinds.jobset import JOBSET, JOBSET_API, RUNTIME_API, TRAINJOB, TRAINJOB_API
 from odin.executors.kubernetes.kinds.kubeflow import ELASTIC, MPI, MPI_API, MPI_V1_API, PYTORCH, PYTORCH_API
-from odin.executors.kubernetes.kinds.table import KINDS, ROWS, Served, choose, known
-from odin.model.errors import NotSupported
+from odin.executors.kubernetes.kinds.table import KINDS, ROWS, Served, candidates, choose, known
+from odin.model.errors import NotSupported, Unavailable
 
 BARE = (("", "v1", "pods"), ("batch", "v1", "jobs"))
 TRAINER = (TRAINJOB_API, RUNTIME_API, JOBSET_API)
@@ -108,3 +110,19 @@ def test_what_is_no_top_object_has_no_row():
 
 def test_a_pytorch_job_without_an_elastic_policy_has_a_master():
     assert known({"kind": "PyTorchJob", "spec": {}}) is PYTORCH
+
+
+def test_while_a_group_does_not_answer_nothing_is_said_of_its_kinds_and_all_of_others():
+    half = replace(served(PYTORCH_API), silent={"kubeflow.org": "no endpoints", "jobset.x-k8s.io": "no endpoints"})
+    assert choose("Pod", half).kind.name == "Pod"
+    assert choose("PyTorchJob", half).kind is PYTORCH, "known from before"
+    for name in ("MPIJob", "JobSet", "TrainJob"):
+        with pytest.raises(Unavailable, match="is not known now: no endpoints"):
+            choose(name, half, translate=True)
+    with pytest.raises(NotSupported):
+        choose("RayJob", half)
+
+
+def test_what_the_object_of_a_task_may_be_has_what_it_is_translated_to():
+    assert [api.plural for api in candidates("Pod")] == ["pods"]
+    assert [api.plural for api in candidates("PyTorchJob")] == ["pytorchjobs", "trainjobs", "jobsets", "jobs"]

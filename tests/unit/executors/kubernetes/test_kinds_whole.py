@@ -20,9 +20,10 @@ from clusterobjects import (
 )
 from odin.executors.kubernetes.kinds.gang import GANG
 from odin.executors.kubernetes.kinds.job import JOB
-from odin.executors.kubernetes.kinds.kubeflow import PYTORCH
+from odin.executors.kubernetes.kinds.kubeflow import ELASTIC, MPI, PYTORCH
 from odin.executors.kubernetes.kinds.pod import POD
-from odin.executors.kubernetes.kinds.whole import main_pod, read
+from odin.executors.kubernetes.kinds.ray import RAY
+from odin.executors.kubernetes.kinds.whole import main_pod, read, taken
 from odin.executors.kubernetes.podstatus import gone
 from odin.executors.kubernetes.sights import Over, Runs, Waits
 from odin.model.reports import Reason
@@ -192,3 +193,54 @@ STATES = st.sampled_from(
 def test_any_order_of_pods_gives_the_same_sight(data, states, conditions):
     pods = [replica("worker" if k else "master", *state, index=k) for k, state in enumerate(states)]
     assert read(PYTORCH, job(*conditions), pods) == read(PYTORCH, job(*conditions), data.draw(st.permutations(pods)))
+
+
+# What is taken away
+
+
+HELD = {"runPolicy": {"suspend": True}}
+THERE, AWAY = replica("master", "Running", running()), replica("worker", "Running", running(), metadata=DELETED)
+
+
+def test_p3_a_pod_that_is_taken_away_while_it_runs_is_told_with_who_took_it():
+    told = taken(PYTORCH, job(RUNNING), [THERE, AWAY])
+    assert (told[0], told[1].reason) == (AWAY, Reason.DELETED)
+    evicted = AWAY | {"status": {**AWAY["status"], **EVICTED}}
+    assert taken(PYTORCH, job(RUNNING), [gone(evicted)])[1].reason is Reason.EVICTED
+
+
+@pytest.mark.parametrize(
+    ("kind", "top", "lost"),
+    [
+        (PYTORCH, job(RUNNING), THERE),
+        (PYTORCH, job(RUNNING), replica("worker", "Succeeded", terminated(0), metadata=DELETED)),
+        (PYTORCH, job(RUNNING), replica("worker", "Pending", waiting("ImagePullBackOff"), metadata=DELETED)),
+        (PYTORCH, job(SUCCEEDED), AWAY),
+        (PYTORCH, job(FAILED), AWAY),
+        (PYTORCH, seen("PyTorchJob", HELD), AWAY),
+        (PYTORCH, job(v1("Suspended")), AWAY),
+        (PYTORCH, job(v1("Suspended", "False", at="2026-08-01T10:01:10Z")), AWAY),
+        (PYTORCH, {**job(RUNNING), "metadata": {"name": NAME, **DELETED}}, AWAY),
+        (ELASTIC, job(RUNNING), AWAY),
+        (MPI, job(RUNNING), AWAY),
+        (RAY, seen("RayJob", jobDeploymentStatus="Running"), AWAY),
+        (POD, AWAY, AWAY),
+    ],
+    ids=[
+        "runs",
+        "had ended",
+        "had not begun",
+        "succeeded",
+        "failed",
+        "suspended",
+        "says that it is suspended",
+        "was resumed since",
+        "deleted itself",
+        "elastic",
+        "no launcher",
+        "Ray's own",
+        "a pod alone",
+    ],
+)
+def test_p3_what_a_whole_does_to_its_pods_itself_is_none_of_that(kind, top, lost):
+    assert taken(kind, top, [lost]) is None

@@ -55,7 +55,7 @@ class ApiServer:
         self.held = asyncio.Event()
         self.held.set()
 
-    async def list(self, api, *, selector="", fields="", everywhere=False):
+    async def listed(self, api, *, fields="", everywhere=False):
         self.asked.append((api.plural, fields, everywhere))
         await self.held.wait()
         found = self.kinds["own" if api.plural == "pods" and not everywhere else api.plural]

@@ -41,6 +41,29 @@ def test_a_turn_that_is_given_up_is_not_lost() -> None:
     assert asyncio.run(play()) == 2
 
 
+def test_it_is_idle_once_the_last_has_left() -> None:
+    seen: list[str] = []
+
+    async def work(turns: Turns, owner: str) -> None:
+        async with turns.turn(owner):
+            await asyncio.sleep(0)
+            seen.append(owner)
+
+    async def watch(turns: Turns) -> None:
+        await turns.idle()
+        seen.append("idle")
+
+    async def play() -> None:
+        turns = Turns(2)
+        await turns.idle()
+        working = [asyncio.create_task(work(turns, owner)) for owner in "abcde"]
+        await asyncio.sleep(0)
+        await asyncio.gather(watch(turns), *working)
+
+    asyncio.run(play())
+    assert seen == [*"abcde", "idle"]
+
+
 def test_f28_a_pause_holds_those_too_that_wait_already() -> None:
     async def play() -> list[float]:
         limiter = Limiter(100, 1)

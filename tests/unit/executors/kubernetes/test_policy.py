@@ -112,6 +112,11 @@ def after(change, row=POD, site=SITE, spec=None):
     return judged(built(row, made, spec), site)
 
 
+def missed(holds):
+    """The kinds of which that does not hold."""
+    return [name for name, row in kinds() if not holds(row)]
+
+
 # ---- A-90
 
 
@@ -148,11 +153,9 @@ def test_what_odin_makes_itself_is_let_through(row):
         assert judged(built(row, pod(site=site)), site) == []
 
 
-@pytest.mark.parametrize("row", ROWS)
 @pytest.mark.parametrize(("change", "rule"), CONTROLS)
-def test_a90_each_control_of_pod_security_holds_for_each_kind(change, rule, row):
-    said = after(change, row)
-    assert any(f"forbids this: {rule}" in sentence for sentence in said), said
+def test_a90_each_control_of_pod_security_holds_for_each_kind(change, rule):
+    assert missed(lambda row: any(f"forbids this: {rule}" in said for said in after(change, row))) == []
 
 
 def test_a90_there_is_a_violating_manifest_for_thirty_controls_and_more():
@@ -180,9 +183,8 @@ def test_a90_a_baseline_site_lets_a_task_be_root():
 
 
 @pytest.mark.parametrize("change", [pytest.param(change, id=name) for name, change in UNKNOWN.items()])
-@pytest.mark.parametrize("row", ROWS)
-def test_a90_a_field_that_odin_does_not_send_is_refused(change, row):
-    assert after(change, row) != []
+def test_a90_a_field_that_odin_does_not_send_is_refused(change):
+    assert missed(lambda row: after(change, row)) == []
 
 
 @pytest.mark.parametrize(
@@ -199,18 +201,17 @@ def test_a90_volumes_that_no_list_names_are_refused_at_each_level(kind, level):
 # ---- A-91
 
 
-@pytest.mark.parametrize("row", ROWS)
 @pytest.mark.parametrize("name", ["admin", "default", "odin", "odin-server"])
-def test_a91_an_account_that_is_not_listed_is_refused(row, name):
+def test_a91_an_account_that_is_not_listed_is_refused(name):
+    spec = task(cluster={"service_account": name})
+    refused = f'the service account "{name}" is not one that tasks may use'
     for listed in ((), ("reader",), ("*",)):
         if listed == ("*",) and not name.startswith("odin"):
             continue
-        spec = task(cluster={"service_account": name})
-        said = judged(built(row, pod(spec), spec), replace(SITE, service_accounts=listed))
-        assert any(f'the service account "{name}" is not one that tasks may use' in sentence for sentence in said)
+        site = replace(SITE, service_accounts=listed)
+        assert missed(lambda row: any(refused in said for said in judged(built(row, pod(spec), spec), site))) == []  # noqa: B023 - at once
 
 
-@pytest.mark.parametrize("row", ROWS)
 @pytest.mark.parametrize(
     "change",
     [
@@ -221,8 +222,8 @@ def test_a91_an_account_that_is_not_listed_is_refused(row, name):
     ],
     ids=["mounted", "not said", "projected", "old field"],
 )
-def test_a91_no_token_without_a_listed_account(row, change):
-    assert any("account" in sentence for sentence in after(change, row))
+def test_a91_no_token_without_a_listed_account(change):
+    assert missed(lambda row: any("account" in said for said in after(change, row))) == []
 
 
 @pytest.mark.parametrize("row", ROWS)
@@ -263,7 +264,6 @@ def top(*steps, to):
     return judged(objects)
 
 
-@pytest.mark.parametrize("row", ROWS)
 @pytest.mark.parametrize(
     ("change", "why"),
     [
@@ -278,10 +278,12 @@ def top(*steps, to):
         (lambda made: made["metadata"]["labels"].pop("odin/task"), "the label odin/task is missing"),
     ],
 )
-def test_a92_no_pod_claims_another_identity(row, change, why):
-    said = after(change, row)
-    merged = {made["kind"] for made in built(row, pod())} <= {"Pod", "Service"}
-    assert any(why in sentence for sentence in said) or (merged and ("claims" in why or "missing" in why))
+def test_a92_no_pod_claims_another_identity(change, why):
+    def holds(row):
+        merged = {made["kind"] for made in built(row, pod())} <= {"Pod", "Service"}
+        return any(why in said for said in after(change, row)) or (merged and ("claims" in why or "missing" in why))
+
+    assert missed(holds) == []
 
 
 @pytest.mark.parametrize(
@@ -309,7 +311,6 @@ def test_a92_a_template_has_no_finalizer():
 # ---- A-93
 
 
-@pytest.mark.parametrize("row", ROWS)
 @pytest.mark.parametrize(
     ("change", "what"),
     [
@@ -335,9 +336,9 @@ def test_a92_a_template_has_no_finalizer():
         (edit(*VOLUME, to={"name": "a", "secret": {}}), 'the secret ""'),
     ],
 )
-def test_a93_nothing_is_mounted_that_is_not_listed(row, change, what):
-    said = after(change, row)
-    assert any(f"{what} is not one that tasks may use; list it in ODIN_KUBERNETES_" in each for each in said), said
+def test_a93_nothing_is_mounted_that_is_not_listed(change, what):
+    refused = f"{what} is not one that tasks may use; list it in ODIN_KUBERNETES_"
+    assert missed(lambda row: any(refused in said for said in after(change, row))) == []
 
 
 def test_a93_the_servers_own_is_not_meant_by_a_star():
@@ -359,7 +360,6 @@ def test_a93_an_attempts_own_token_is_its_own():
     assert after(token("odin-other-0000000b--tokens")) != []
 
 
-@pytest.mark.parametrize("row", ROWS)
 @pytest.mark.parametrize(
     "mount",
     [
@@ -372,9 +372,9 @@ def test_a93_an_attempts_own_token_is_its_own():
         {"mountPath": "/odin/data", "subPath": ""},
     ],
 )
-def test_a93_of_the_data_claim_a_task_sees_its_own_parts_alone(row, mount):
-    change = edit(*FIRST, "volumeMounts", "+", to={"name": "odin-shared", **mount})
-    assert any("the data claim odin-shared is Odin's own" in said for said in after(change, row, SHARED))
+def test_a93_of_the_data_claim_a_task_sees_its_own_parts_alone(mount):
+    change, refused = edit(*FIRST, "volumeMounts", "+", to={"name": "odin-shared", **mount}), "is Odin's own"
+    assert missed(lambda row: any(f"odin-shared {refused}" in said for said in after(change, row, SHARED))) == []
 
 
 def test_a93_a_task_cannot_mount_the_data_claim_under_another_name():
@@ -386,7 +386,6 @@ def test_a93_a_task_cannot_mount_the_data_claim_under_another_name():
 # ---- A-94
 
 
-@pytest.mark.parametrize("row", ROWS)
 @pytest.mark.parametrize(
     "toleration",
     [
@@ -397,8 +396,8 @@ def test_a93_a_task_cannot_mount_the_data_claim_under_another_name():
         {"key": "dedicated", "value": "infra"},
     ],
 )
-def test_a94_taints_that_are_not_listed_are_not_tolerated(row, toleration):
-    assert after(edit(*SPEC, "tolerations", to=[toleration]), row) != []
+def test_a94_taints_that_are_not_listed_are_not_tolerated(toleration):
+    assert missed(lambda row: after(edit(*SPEC, "tolerations", to=[toleration]), row)) == []
 
 
 @pytest.mark.parametrize(
@@ -419,7 +418,6 @@ def test_a94_what_may_be_tolerated_is_a_list_of_patterns(listed, key, may):
     assert (said == []) is may
 
 
-@pytest.mark.parametrize("row", ROWS)
 @pytest.mark.parametrize(
     "change",
     [
@@ -431,8 +429,8 @@ def test_a94_what_may_be_tolerated_is_a_list_of_patterns(listed, key, may):
         edit(*SPEC, "priority", to=2000000000),
     ],
 )
-def test_a94_no_control_plane_no_foreign_scheduler_no_rank(row, change):
-    assert after(change, row) != []
+def test_a94_no_control_plane_no_foreign_scheduler_no_rank(change):
+    assert missed(lambda row: after(change, row)) == []
 
 
 @pytest.mark.parametrize(
@@ -471,7 +469,6 @@ def test_a95_the_order_of_fields_changes_nothing():
     assert len(next(iter(said))) == 2
 
 
-@pytest.mark.parametrize("row", ROWS)
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -486,13 +483,13 @@ def test_a95_the_order_of_fields_changes_nothing():
         ("hostnetwork", True),
     ],
 )
-def test_a95_a_pods_field_beside_its_template_is_refused(row, field, value):
-    objects = built(row, pod())
-    if objects[-1]["kind"] == "Pod":
-        objects[-1][field] = value
-    else:
-        objects[-1]["spec"][field] = value
-    assert any("a pod's field outside a pod" in said for said in judged(objects))
+def test_a95_a_pods_field_beside_its_template_is_refused(field, value):
+    def holds(row):
+        objects = built(row, pod())
+        (objects[-1] if objects[-1]["kind"] == "Pod" else objects[-1]["spec"])[field] = value
+        return any("a pod's field outside a pod" in said for said in judged(objects))
+
+    assert missed(holds) == []
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,15 @@ def test_f32_a_pod_seen_terminal_never_becomes_running() -> None:
     assert ends(told) == {NAME: (0, Reason.EXIT)}
 
 
+def test_where_it_runs_is_told_with_its_start_and_its_end() -> None:
+    made, told = register()
+    for version, phase, state in ((3, "Running", running()), (4, "Succeeded", terminated(0))):
+        seen = at(version, phase, state)
+        seen["spec"] = {**seen.get("spec", {}), "nodeName": "gpu-7"}
+        made.seen(PODS, "MODIFIED", seen)
+    assert [report.node for report in told if isinstance(report, Started | Ended)] == ["gpu-7", "gpu-7"]
+
+
 def test_f32_a_list_older_than_what_was_made_since_says_nothing_of_it() -> None:
     """A step was started twice because a stale list did not have its pod."""
     made, told = register()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from clusterobjects import NAME
+from odin.cli.overwriting import last_state
 from odin.executors.kubernetes.kinds.gang import GANG
 from odin.executors.kubernetes.kinds.job import JOB
 from odin.executors.kubernetes.kinds.jobset import JOBSET, TRAINJOB
@@ -70,7 +71,9 @@ def test_a_container_that_was_restarted_has_a_run_before():
 
 
 def test_a_merged_log_can_be_taken_apart_whatever_is_in_it():
-    merged, said = Merged(), {"a": b"x\n[b] y\n\n[a!] z\r", "b": b"", "c": b"[c] [c+] \n" + b"l" * 200_000 + b"\nend"}
+    bars = b"1\r2\r\r[a] 3\r[a] [a] \r\n"
+    said = {"a": bars + b"x\n[b] y\n\n[a!] z\r", "b": b"", "c": b"[c] [c+] \n" + b"l\r" * 100_000 + b"\nend"}
+    merged = Merged()
     written = b"".join(
         merged.lines(name, data[at : at + 7]) for name, data in said.items() for at in range(0, len(data), 7)
     )
@@ -79,3 +82,25 @@ def test_a_merged_log_can_be_taken_apart_whatever_is_in_it():
     assert b"".join(one(lines, "a")) == said["a"] + b"\n"
     assert b"".join(one(lines, "c")) == said["c"] + b"\n"
     assert [(name, words) for name, words, is_remark in apart(lines) if is_remark] == [("b", b"nothing")]
+
+
+def test_the_last_state_of_a_bar_has_the_name_of_its_pod():
+    written = Merged().lines("worker-0", b"10 %\r20 %\r100 %\r\n")
+    assert last_state(written.decode().removesuffix("\n")) == "[worker-0] 100 %"
+
+
+@pytest.mark.parametrize(
+    ("ended", "has_begun"),
+    [
+        ({"exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": None}, False),
+        ({"exitCode": 128, "reason": "StartError", "startedAt": "1970-01-01T00:00:00Z", "containerID": "x://1"}, False),
+        ({"exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": None, "containerID": "x://1"}, True),
+        ({"exitCode": 0, "startedAt": "2026-01-01T00:00:00Z"}, True),
+    ],
+)
+def test_a_container_that_never_began_writes_nothing(ended, has_begun):
+    seen = pod()
+    (status,) = seen["status"]["containerStatuses"]
+    status.pop("containerID", None)
+    status["state"] = {"terminated": ended}
+    assert bool(strands(NAME, POD, [seen])) is has_begun

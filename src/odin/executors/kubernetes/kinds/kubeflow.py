@@ -170,6 +170,7 @@ ELASTIC = Kind(
     main=_is_first_worker,
     lacks=parts.anything,
     container="pytorch",
+    replaces=lambda _: True,
     suspend=SUSPEND,
     remedy=f"it runs as an elastic PyTorchJob: {OPERATOR}",
 )
@@ -196,6 +197,7 @@ MPI = Kind(
     main=_is_launcher,
     lacks=parts.anything,
     container="mpi",
+    replaces=lambda pod: not _is_launcher(pod),
     suspend=SUSPEND,
     remedy="install Kubeflow's MPI operator 0.6 or newer (or the training operator 1.9)",
 )

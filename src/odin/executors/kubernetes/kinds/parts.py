@@ -107,6 +107,7 @@ def indexed(template: Object, count: int) -> Object:
         "completions": count,
         "parallelism": count,
         "backoffLimit": 0,
+        "podReplacementPolicy": "Failed",  # as in a Job of one pod
         "template": template,
     }
 

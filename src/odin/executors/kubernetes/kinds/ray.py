@@ -144,5 +144,6 @@ RAY = Kind(
     main=_is_submitter,
     lacks=parts.anything,
     container=SUBMITTER,
+    replaces=lambda _: True,
     remedy="install KubeRay",
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from odin.executors.kubernetes.conditions import part
 from odin.executors.kubernetes.kind import Api, Kind, Object
@@ -13,7 +13,7 @@ from odin.executors.kubernetes.kinds.jobset import JOBSET, TRAINJOB
 from odin.executors.kubernetes.kinds.kubeflow import ELASTIC, MPI, PYTORCH, TF
 from odin.executors.kubernetes.kinds.pod import POD
 from odin.executors.kubernetes.kinds.ray import RAY
-from odin.model.errors import NotSupported
+from odin.model.errors import NotSupported, Unavailable
 
 # By the name that job files use.
 KINDS: Mapping[str, Kind] = {
@@ -39,10 +39,14 @@ NEAREST: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What an API server serves: (group, version, plural) of its resources, and its own (major, minor)."""
+    """What an API server serves: (group, version, plural) of its resources, and its own (major, minor).
+
+    ``silent`` are groups that do not tell now what they have, with why.
+    """
 
     resources: frozenset[tuple[str, str, str]]
     version: tuple[int, int]
+    silent: Mapping[str, str] = field(default_factory=dict)
 
     def has(self, api: Api) -> bool:
         return (api.group, api.version, api.plural) in self.resources
@@ -58,17 +62,28 @@ class Chosen:
 
 
 def choose(resource_type: str, served: Served, *, translate: bool = False) -> Chosen:
-    """What a task of this kind becomes. Raises NotSupported naming what is missing and what brings it."""
+    """What a task of this kind becomes.
+
+    Raises NotSupported naming what is missing and what brings it, Unavailable while that is not known.
+    """
     found = _served(resource_type, served)
     if found is not None:
         said = f"ElasticJob runs as an elastic {found.api.kind}" if resource_type == "ElasticJob" else ""
         return Chosen(found.kind, found.api, said)
+    if why := next((served.silent[api.group] for api in _wanted(resource_type) if api.group in served.silent), ""):
+        raise Unavailable(f"whether this cluster serves resource_type {resource_type} is not known now: {why}")
     nearest = NEAREST.get(resource_type, ())
     near = next((near for name in nearest if (near := _served(name, served))), None)
     if near is not None and translate:
         said = f"this cluster does not serve {resource_type}; it runs as {near.kind.name}"
         return Chosen(near.kind, near.api, said)
     raise NotSupported(_refusal(resource_type, near))
+
+
+def candidates(resource_type: str) -> tuple[Api, ...]:
+    """Each resource that the object of a task of this kind may be, translated or not."""
+    rows = (KINDS[name] for name in (resource_type, *NEAREST.get(resource_type, ())))
+    return tuple(dict.fromkeys(api for row in rows for api in row.apis))
 
 
 def known(seen: Object) -> Kind | None:
@@ -86,6 +101,10 @@ def _served(name: str, served: Served) -> Chosen | None:
     if served.version < row.since or not all(served.has(api) for api in row.needs):
         return None
     return next((Chosen(row, api) for api in row.apis if served.has(api)), None)
+
+
+def _wanted(name: str) -> tuple[Api, ...]:
+    return (*KINDS[name].apis, *KINDS[name].needs)
 
 
 def _refusal(name: str, near: Chosen | None) -> str:

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from odin.executors.kubernetes import podstatus
-from odin.executors.kubernetes.conditions import part
+from odin.executors.kubernetes.conditions import false, moment, part
 from odin.executors.kubernetes.kind import Kind, Object
 from odin.executors.kubernetes.sights import Over, Runs, Sight, Waits
 from odin.model.reports import Reason
 
 NOT_THEIR_OWN = frozenset({Reason.DELETED, Reason.STOPPED})
+TAKEN = frozenset({Reason.DELETED, Reason.EVICTED, Reason.PREEMPTED, Reason.NODE_LOST})
 
 
 def read(kind: Kind, top: Object, pods: Iterable[Object] = (), *, stopping: bool = False) -> Sight:
@@ -36,6 +37,32 @@ def read(kind: Kind, top: Object, pods: Iterable[Object] = (), *, stopping: bool
 def main_pod(kind: Kind, pods: Iterable[Object]) -> Object | None:
     """The pod whose log and exit code are the task's own: the newest, if there were several."""
     return max((pod for pod in pods if kind.main(pod)), key=_age, default=None)
+
+
+def taken(kind: Kind, top: Object, pods: Iterable[Object]) -> tuple[Object, Over] | None:
+    """The pod that was taken away first while it ran, and its end, where another in its place ran the attempt twice.
+
+    Nothing while the whole is over, deleted or suspended, which all take pods away, nor of what went before it was
+    resumed. Source: reliability.md, P3; a Job before 1.28 replaces a pod as soon as its deletion is asked for.
+    """
+    if top.get("kind") == "Pod" or "deletionTimestamp" in part(top, "metadata"):
+        return None
+    own = kind.read(top)
+    if isinstance(own, Over) or (isinstance(own, Waits) and own.suspended):
+        return None
+    resumed_at = moment((false(top, "Suspended") or {}).get("lastTransitionTime")) or 0.0
+    found = [
+        (at, pod, end)
+        for pod in pods
+        if (at := podstatus.deleted_at(pod) or 0.0) > resumed_at and not kind.replaces(pod)
+        if (end := _taken_end(kind, pod)) is not None
+    ]
+    return min(found, key=lambda one: (one[0], _age(one[1])))[1:] if found else None
+
+
+def _taken_end(kind: Kind, pod: Object) -> Over | None:
+    end = _over(kind, podstatus.gone(pod))
+    return end if end is not None and end.started_at is not None and end.reason in TAKEN else None
 
 
 def _age(pod: Object) -> tuple[str, str]:

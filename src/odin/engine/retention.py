@@ -1,0 +1,155 @@
+"""Removes what finished pipelines left once it is old, or too much, where the settings say so.
+
+By the same steps as a cleanup that somebody asks for: files, logs and cluster objects first, the rows last, a
+tombstone of the id stays. One that runs is never touched, nor one that another goes on from while that runs. What
+lies in a run folder and in the logs counts, as ``du`` would count it. Source: architecture.md, "Folders".
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from odin.engine.cleanup import Cleaner
+from odin.engine.clock import Clock
+from odin.model.errors import OdinError
+from odin.model.ids import PipelineId, Sha
+from odin.store.expiry import Expiry, Finished
+
+PERIOD_S = 600.0
+STOP_S = 5.0  # a removal that takes longer is gone on with at the next start
+DAY_S = 86_400.0
+BLOCK = 512  # what ``st_blocks`` counts in, whatever the file system
+log = logging.getLogger("odin.retention")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """None for what is not limited."""
+
+    age_s: float | None = None
+    size_bytes: int | None = None
+
+
+@dataclass(slots=True)
+class Figures:
+    """What was done since the server started; ``held`` is None before it was measured."""
+
+    removed: Counter[str] = field(default_factory=Counter)  # by reason: age, size
+    held: int | None = None
+
+
+class Retention:
+    """Looks at its start and every ten minutes, in a thread of its own. ``gone`` is told of each that is removed."""
+
+    def __init__(
+        self, limits: Limits, expiry: Expiry, cleaner: Cleaner, *, clock: Clock, gone: Callable[[str], None]
+    ) -> None:
+        self.figures = Figures()
+        self._limits = limits
+        self._expiry = expiry
+        self._cleaner = cleaner
+        self._clock = clock
+        self._gone = gone
+        self._unfinished: dict[PipelineId, tuple[Sha, str]] = {}
+        self._is_full = False
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="odin-retention", daemon=True)
+
+    def start(self) -> None:
+        if self._limits != Limits():
+            self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(STOP_S)
+
+    def sweep(self) -> None:
+        """Remove what the limits do not allow, the oldest first. Raises OdinError, OSError."""
+        for pipeline, (version, reason) in list(self._unfinished.items()):
+            self._remove(pipeline, version, reason)
+        if self._limits.age_s is not None:
+            before = self._clock.now() - self._limits.age_s
+            for one in self._expiry.finished():
+                if one.completed_at < before:
+                    self._expire(one, "age")
+        if self._limits.size_bytes is not None:
+            self._shrink(self._limits.size_bytes)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self.sweep()
+            except (OdinError, OSError) as error:
+                log.warning("what is old could not be removed yet: %s", error)
+            except Exception:  # border: chore
+                log.exception("what is old could not be removed")
+            self._stopping.wait(PERIOD_S)
+
+    def _shrink(self, most: int) -> None:
+        sizes = self._sizes()
+        held = sum(sizes.values())
+        for one in self._expiry.finished() if held > most else ():
+            if held <= most:
+                break
+            if sizes.get(one.id) and self._expire(one, "size"):
+                held -= sizes[one.id]
+        self.figures.held = held
+        if held > most and not self._is_full:
+            log.warning("pipelines hold %d bytes of files and logs, of %d; none that is left may go", held, most)
+        self._is_full = held > most
+
+    def _sizes(self) -> dict[str, int]:
+        found: Counter[str] = Counter()
+        for parent in (self._cleaner.layout.runs, self._cleaner.logs):
+            for folder in _folders(parent):
+                if self._stopping.is_set():
+                    break
+                found[folder.name] += size_of(folder)
+        return found
+
+    def _expire(self, one: Finished, reason: str) -> bool:
+        if self._stopping.is_set() or not self._expiry.begin(one.id):
+            return False
+        self._unfinished[one.id] = one.version, reason
+        age = (self._clock.now() - one.completed_at) / DAY_S
+        log.info("removing %s, which ended %.1f days ago: its %s", one.id, age, reason)
+        self._remove(one.id, one.version, reason)
+        return True
+
+    def _remove(self, pipeline: PipelineId, version: Sha, reason: str) -> None:
+        try:
+            self._cleaner.carry_on(pipeline, version)
+        except OdinError as error:
+            log.warning("the removal of %s waits: %s", pipeline, error)
+            return
+        del self._unfinished[pipeline]
+        self.figures.removed[reason] += 1
+        self._gone(pipeline)
+
+
+def size_of(folder: Path) -> int:
+    """Bytes on the disk; a file of several names counts at each in part. What vanishes meanwhile is left out."""
+    total = 0
+    with suppress(FileNotFoundError, PermissionError), os.scandir(folder) as scan:
+        for entry in scan:
+            with suppress(FileNotFoundError):
+                found = entry.stat(follow_symlinks=False)
+                is_folder = entry.is_dir(follow_symlinks=False)
+                total += found.st_blocks * BLOCK // (1 if is_folder else max(1, found.st_nlink))
+                total += size_of(Path(entry.path)) if is_folder else 0
+    return total
+
+
+def _folders(parent: Path) -> Iterator[Path]:
+    with suppress(FileNotFoundError):
+        for path in parent.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                yield path
