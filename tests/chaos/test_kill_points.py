@@ -21,7 +21,9 @@ POINTS = sorted(
     {point for path in SOURCES.rglob("*.py") for point in re.findall(r'reach\("([a-z:-]+)"\)', path.read_text())}
 )
 OF_RUNNER = [point for point in POINTS if point.startswith("runner:")]
-OF_SERVER = [point for point in POINTS if point not in OF_RUNNER]
+# Not on the course below: e2e/test_backup.py and e2e/test_resuming.py kill what passes them.
+ELSEWHERE = ("backup:", "restore:", "resume:")
+OF_SERVER = [point for point in POINTS if point not in OF_RUNNER and not point.startswith(ELSEWHERE)]
 TURNS = max(1, int(os.environ.get("ODIN_CHAOS", "5")) // 10)
 # How often the course below passes a point, at least; 1 where nothing is said.
 PASSES = {"engine": 12, "git": 2, "submit": 2, "checkout": 2, "runner": 8, "runner:term-sent": 1}
