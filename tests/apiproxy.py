@@ -6,12 +6,14 @@ It speaks plain HTTP to the client and passes its credentials on. ``fault`` is a
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import socket
 import ssl
 import struct
 import threading
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -113,6 +115,9 @@ class ApiProxy:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
         self._loop.close()
+        with warnings.catch_warnings():  # a connection that came as this ended has nobody to close it
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
 
     def reset(self) -> None:
         """Do nothing to calls, and forget those that there were."""

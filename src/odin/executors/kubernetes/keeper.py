@@ -41,13 +41,12 @@ class Keeper:
 
     def __init__(self, cluster: Cluster, copies: LogCopies, outputs_path: Callable[[str], Path]) -> None:
         self.kept: Callable[[Body], None] = lambda _: None  # told of each that nothing is owed to any more
-        self.calm: Callable[[], Awaitable[None]] = partial(asyncio.sleep, 0)  # until no attempt begins or ends
+        self.launched: Callable[[], Awaitable[None]] = partial(asyncio.sleep, 0)  # until no launch is under way
         self._cluster = cluster
         self._copies = copies
         self._outputs_path = outputs_path
         self._tasks: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(AT_ONCE)
-        self._hurry: dict[AttemptId, asyncio.Event] = {}
 
     def keep(self, body: Body) -> None:
         """Do what is owed to an attempt that is over, however often that takes."""
@@ -56,9 +55,6 @@ class Keeper:
     async def settle(self, bodies: Collection[Body]) -> None:
         """Return once all of these that are over are kept: their objects are about to be removed."""
         left = [body for body in bodies if body.is_over and body.uid and not body.is_kept]
-        for body in left:
-            if (hurry := self._hurry.get(body.attempt)) is not None:
-                hurry.set()
         with suppress(TimeoutError):
             async with asyncio.timeout(SETTLE_S):
                 while any(not body.is_kept for body in left):  # noqa: ASYNC110 - it takes a moment
@@ -87,7 +83,9 @@ class Keeper:
         # Nobody waits for the log of a node that is lost.
         patience_s = 0.0 if body.over is not None and body.over.reason is Reason.NODE_LOST else LOG_PATIENCE_S
         pause_s, until = FIRST_PAUSE_S, time.monotonic() + patience_s
-        await self._give_way(body)
+        with suppress(OSError):  # tried again below
+            self._keep_outputs(body)
+        await self._give_way()
         while not body.is_kept:
             try:
                 async with self._slots:
@@ -100,16 +98,11 @@ class Keeper:
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
-    async def _give_way(self, body: Body) -> None:
-        """Attempts that begin and end come first: what is owed to one that is over can wait a while."""
-        hurry = self._hurry.setdefault(body.attempt, asyncio.Event())
-        waiting = [asyncio.ensure_future(each) for each in (self.calm(), hurry.wait())]
-        try:
-            await asyncio.wait(waiting, timeout=GIVE_WAY_S, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for each in waiting:
-                each.cancel()
-            self._hurry.pop(body.attempt, None)
+    async def _give_way(self) -> None:
+        """What is to be launched comes first: it is waited for, and what is owed can wait a while."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GIVE_WAY_S):
+                await self.launched()
 
     async def _keep_once(self, body: Body, until: float) -> None:
         await self._copies.finish(body, patient=time.monotonic() < until)

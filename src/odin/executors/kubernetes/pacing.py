@@ -34,8 +34,15 @@ class Turns:
     """Lets a few in at once; of those that wait, one of each owner in turn, so that no owner starves another."""
 
     def __init__(self, at_once: int) -> None:
+        self._at_once = at_once
         self._free = at_once
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def idle(self) -> None:
+        """Until nobody has a turn or waits for one."""
+        await self._idle.wait()
 
     @asynccontextmanager
     async def turn(self, owner: str) -> AsyncIterator[None]:
@@ -46,6 +53,7 @@ class Turns:
             self._leave()
 
     async def _enter(self, owner: str) -> None:
+        self._idle.clear()
         if self._free:
             self._free -= 1
             return
@@ -69,20 +77,5 @@ class Turns:
                 place.set_result(None)
                 return
         self._free += 1
-
-
-class Lull:
-    """Tells when nothing has happened for ``calm_s``."""
-
-    def __init__(self, calm_s: float) -> None:
-        self._calm_s = calm_s
-        self._stirred_at = -calm_s
-
-    def stir(self) -> None:
-        """Something happened."""
-        self._stirred_at = time.monotonic()
-
-    async def calm(self) -> None:
-        """Until then."""
-        while (wait_s := self._stirred_at + self._calm_s - time.monotonic()) > 0:  # noqa: ASYNC110 - no event: time
-            await asyncio.sleep(wait_s)
+        if self._free == self._at_once:
+            self._idle.set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from odin.executors.kubernetes.pacing import Limiter, Lull, Turns
+from odin.executors.kubernetes.pacing import Limiter, Turns
 
 
 def test_f28_owners_take_turns_whoever_came_first() -> None:
@@ -41,22 +41,27 @@ def test_a_turn_that_is_given_up_is_not_lost() -> None:
     assert asyncio.run(play()) == 2
 
 
-def test_it_is_calm_once_nothing_has_stirred_for_a_moment() -> None:
-    async def play() -> tuple[float, float]:
-        lull, began = Lull(0.05), time.monotonic()
-        await lull.calm()
-        at_once = time.monotonic() - began
-        lull.stir()
-        waiting = asyncio.create_task(lull.calm())
-        for _ in range(5):
-            await asyncio.sleep(0.02)
-            lull.stir()
-        stirred = time.monotonic()
-        await waiting
-        return at_once, time.monotonic() - stirred
+def test_it_is_idle_once_the_last_has_left() -> None:
+    seen: list[str] = []
 
-    at_once, after = asyncio.run(play())
-    assert at_once < 0.05 <= after
+    async def work(turns: Turns, owner: str) -> None:
+        async with turns.turn(owner):
+            await asyncio.sleep(0)
+            seen.append(owner)
+
+    async def watch(turns: Turns) -> None:
+        await turns.idle()
+        seen.append("idle")
+
+    async def play() -> None:
+        turns = Turns(2)
+        await turns.idle()
+        working = [asyncio.create_task(work(turns, owner)) for owner in "abcde"]
+        await asyncio.sleep(0)
+        await asyncio.gather(watch(turns), *working)
+
+    asyncio.run(play())
+    assert seen == [*"abcde", "idle"]
 
 
 def test_f28_a_pause_holds_those_too_that_wait_already() -> None:
