@@ -63,7 +63,11 @@ def _kubeflow(kind: str, plural: str, field_: str) -> Kind:
                 first = role in ("Master", "Chief") or (role == "Launcher")
                 labels |= {f"{V1}/job-role": "master"} if first and role != "Launcher" else {}
                 suffix = "launcher" if role == "Launcher" else f"{role.lower()}-{idx}"
-                yield suffix, labels, replica["template"]
+                yield (
+                    suffix,
+                    labels,
+                    _serving(replica["template"]) if _is_mpi_worker(kind, role) else replica["template"],
+                )
 
     def told(*conditions: Object, **more: Any) -> Object:
         return {"conditions": [condition("Created", reason=f"{kind}Created"), *conditions], "startTime": now(), **more}
@@ -87,6 +91,18 @@ def _kubeflow(kind: str, plural: str, field_: str) -> Kind:
         suspend=("spec", "runPolicy", "suspend"),
         suspends=lambda: told(condition("Suspended", reason=f"{kind}Suspended", message=f"{kind} is suspended.")),
     )
+
+
+def _is_mpi_worker(kind: str, role: str) -> bool:
+    return (kind, role) == ("MPIJob", "Worker")
+
+
+def _serving(template: Object) -> Object:
+    """A worker of an MPIJob, which the operator has run ``sshd`` until it removes it; here what waits as that does."""
+    made: Object = json.loads(json.dumps(template))
+    for container in made["spec"]["containers"]:
+        container.setdefault("command", ["sleep", "infinity"])
+    return made
 
 
 def _indexed(job: Object, labels: Mapping[str, str]) -> Iterator[tuple[str, Mapping[str, str], Object]]:
@@ -227,10 +243,17 @@ class Operator:
         return names
 
     def succeed(self) -> None:
-        self.say(self.kind.succeeds())
+        self._end(self.kind.succeeds())
 
     def fail(self) -> None:
-        self.say(self.kind.fails())
+        self._end(self.kind.fails())
+
+    def _end(self, status: Object) -> None:
+        """What still runs goes, as ``cleanPodPolicy: Running`` asks."""
+        self.say(status)
+        if self.kind.name == "MPIJob":
+            wanted = (f"-lodin/task={self.name},{V1}/replica-type=worker", "--wait=false", "--ignore-not-found")
+            self.place.kubectl("delete", "pods", *wanted)
 
     def hold(self) -> None:
         """As Kueue's webhook does on the way in and when it takes the place away: pods go, and it says so."""
