@@ -97,6 +97,10 @@ class Memory:
         self, changes: Changes, promises: Mapping[PipelineId, Promise], owner: object, now: float
     ) -> set[PipelineId]:
         """One transaction; the same statements in the same order as ``odin.store.commit``."""
+        del now  # of answers, which are kept for longer than a schedule lasts
+        answered = self._answered(promises)
+        if answered:
+            changes = changes.without(answered)
         lost = self._insert(changes.submitted, owner)
         moved: list[tuple[Row, Pipeline]] = []
         for identity, pipeline in changes.pipelines.items():
@@ -108,11 +112,20 @@ class Memory:
         if lost:
             changes = changes.without(lost)
         self._write(moved, changes)
-        del now  # of answers, which are kept for longer than a schedule lasts
         for identity, (request, answer) in promises.items():
-            if identity not in lost:
-                self.answers.setdefault(request.key, answer.body)
-        return lost
+            if identity not in lost | answered:
+                self.answers[request.key] = answer.body
+        return lost | answered
+
+    def _answered(self, promises: Mapping[PipelineId, Promise]) -> set[PipelineId]:
+        """Those whose request was answered before, or is by another of this turn."""
+        found: set[PipelineId] = set()
+        keys = set(self.answers)
+        for identity, (request, _) in promises.items():
+            if request.key in keys:
+                found.add(identity)
+            keys.add(request.key)
+        return found
 
     def _insert(self, submitted: Sequence[Submission], owner: object) -> set[PipelineId]:
         lost: set[PipelineId] = set()

@@ -203,7 +203,7 @@ class Server:
         done: Future[None] = Future()
         self.inbox.append(Item(event, done, promise))
         self.asked.append((done, heard))
-        if promise is None and self.schedule.rng.random() < 0.03:  # who asked does not wait for the answer
+        if self.schedule.rng.random() < 0.03:  # who asked does not wait for the answer
             self.schedule.after(0.01 * self.schedule.rng.random(), done.cancel)
         self.wake()
 

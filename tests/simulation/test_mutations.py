@@ -5,7 +5,7 @@ import pytest
 from simulation.mutations import MUTATIONS
 from simulation.runs import run
 
-ENOUGH = 2000
+ENOUGH = 6000
 
 
 @pytest.mark.parametrize("name", MUTATIONS)

@@ -50,8 +50,8 @@ class Both(Memory):
         self._real = Rows(database)
         self._real.open()
         with database.writer() as connection:
-            for table in (schema.pipelines, schema.tasks, schema.attempts, schema.events, schema.tombstones):
-                connection.execute(table.delete())
+            for name in ("pipelines", "tasks", "attempts", "events", "tombstones", "idempotency"):
+                connection.execute(schema.metadata.tables[name].delete())
 
     def close(self):
         self._real.close()

@@ -126,6 +126,8 @@ class Commands:
                 try:
                     return await self._submit(submission, idempotency)
                 except Conflict:
+                    if idempotency is not None and (ref := await anyio.to_thread.run_sync(self._repeated, idempotency)):
+                        return ref
                     submission = await anyio.to_thread.run_sync(self._named, submission)
         raise Conflict("no free pipeline id was found; try again")
 

@@ -102,9 +102,17 @@ def commit(
 ) -> set[PipelineId]:
     """Write a turn in the caller's transaction; returns the pipelines that were left out.
 
-    A left-out pipeline was taken over by another server, its rows moved, or its id was given before. ``promises``
-    are answers kept for submissions of this turn, which are ``driver``'s. Nothing of a left-out pipeline is written.
+    A left-out pipeline was taken over by another server, its rows moved, its id was given before, or the request for
+    it was answered before. ``promises`` are answers kept for submissions of this turn, which are ``driver``'s. Nothing
+    of a left-out pipeline is written.
     """
+    answered = {
+        identity
+        for identity, (request, answer) in promises.items()
+        if not kept.keep(connection, request, answer, now=now)
+    }
+    if answered:
+        changes = changes.without(answered)
     with closing(connection.connection.cursor()) as cursor:
         writing = _Writing(cursor, _statements(connection.dialect.name))
         lost = _insert_submitted(writing, changes.submitted, driver)
@@ -114,9 +122,9 @@ def commit(
         writing.run(writing.statements.update_tasks, (_task_row(*item) for item in changes.tasks.items()))
         writing.run(writing.statements.upsert_attempts, (_attempt_row(*item) for item in changes.attempts.items()))
         writing.run(writing.statements.insert_events, changes.events)
-    for request, answer in (each for identity, each in promises.items() if identity not in lost):
-        kept.keep(connection, request, answer, now=now)
-    return lost
+    for identity in lost & promises.keys():
+        kept.drop(connection, promises[identity][0])
+    return lost | answered
 
 
 def _insert_submitted(writing: _Writing, submitted: Sequence[Submission], driver: Driver) -> set[PipelineId]:

@@ -51,10 +51,13 @@ def recalled(connection: Connection, request: Idempotency, *, now: float) -> Ans
     return Answer(row.status, row.answer)
 
 
-def keep(connection: Connection, request: Idempotency, answer: Answer, *, now: float) -> None:
-    """Keep an answer in the caller's transaction; also drops those that are a day old."""
+def keep(connection: Connection, request: Idempotency, answer: Answer, *, now: float) -> bool:
+    """Keep an answer in the caller's transaction; also drops those that are a day old.
+
+    False where one is kept for that key already, also by another server: this waits for its transaction then.
+    """
     connection.execute(delete(idempotency).where(idempotency.c.at <= now - KEPT_S))
-    connection.execute(
+    made = connection.execute(
         insert_into(connection, idempotency)
         .values(
             user_uid=request.user_uid,
@@ -66,4 +69,17 @@ def keep(connection: Connection, request: Idempotency, answer: Answer, *, now: f
             at=now,
         )
         .on_conflict_do_nothing()
+        .returning(idempotency.c.key)
+    )
+    return made.first() is not None
+
+
+def drop(connection: Connection, request: Idempotency) -> None:
+    """What the answer was of did not come to be."""
+    connection.execute(
+        delete(idempotency).where(
+            idempotency.c.user_uid == request.user_uid,
+            idempotency.c.route == request.route,
+            idempotency.c.key == request.key,
+        )
     )

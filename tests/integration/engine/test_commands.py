@@ -202,6 +202,23 @@ async def test_f70_a_repeated_launch_is_the_same_pipeline(office):
     assert len(office.queries.pipelines()[0]) == 1
 
 
+async def test_f70_a_launch_that_comes_again_while_the_first_still_waits_is_the_same_pipeline(office):
+    office = office()
+    office.push("job", HELLO)
+    key = Idempotency(ADA.uid, "POST /v1/pipelines", "k", "h")
+    found = []
+
+    async def launch():
+        found.append(await office.commands.launch("job", ADA, idempotency=key))
+
+    async with anyio.create_task_group() as asking:
+        for _ in range(8):
+            asking.start_soon(launch)
+    assert found == [found[0]] * 8
+    assert [each.id for each in office.queries.pipelines()[0]] == [found[0].id]
+    assert [each.name for each in office.layout.runs.iterdir()] == [found[0].id]
+
+
 async def test_an_id_that_is_taken_is_not_given_again(office, monkeypatch):
     office = office()
     office.push("job", HELLO)

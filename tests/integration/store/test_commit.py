@@ -172,6 +172,22 @@ def test_f70_the_answer_of_a_submission_that_was_left_out_is_not_kept(database):
         assert recalled(connection, request, now=1e12) is None
 
 
+def test_f70_one_key_makes_one_pipeline_also_within_a_turn(database):
+    request = Idempotency(1, "POST /v1/pipelines", "key", "hash")
+    sim = Sim()
+    twins = [sim.submit(spec("a"), id=f"job-0000000{number}") for number in range(2)]
+    promises = {each.id: (request, Answer(200, each.id)) for each in twins}
+    with database.writer() as connection:
+        assert commit(connection, sim.world.take_changes(), promises, now=1e12) == {twins[1].id}
+    later = sim.submit(spec("a"), id="job-00000002")
+    with database.writer() as connection:
+        changes = sim.world.take_changes()
+        assert commit(connection, changes, {later.id: (request, Answer(200, later.id))}, now=1e12) == {later.id}
+    assert [each.id for each in Queries(database).pipelines()[0]] == [twins[0].id]
+    with database.reader() as connection:
+        assert recalled(connection, request, now=1e12) == Answer(200, twins[0].id)
+
+
 def test_a_commit_that_fails_leaves_nothing(database):
     sim = Sim()
     sim.submit(spec("a"))
