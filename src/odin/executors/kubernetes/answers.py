@@ -21,7 +21,7 @@ from odin.executors.kubernetes.register import Register
 from odin.executors.kubernetes.replies import ApiFault, Missing, Unserved
 from odin.executors.kubernetes.watches import Watch
 from odin.model.ids import AttemptId
-from odin.model.reports import Absent, Held, Report
+from odin.model.reports import Absent, Held, Recall, Report
 
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
@@ -48,12 +48,12 @@ class Answers:
         self._spawn = spawn
         self._follow = follow
         self._tell = tell
-        self._asked: dict[AttemptId, str] = {}
+        self._asked: dict[AttemptId, Recall] = {}
         self._answering = False
-        self._sought: set[AttemptId] = set()
+        self._sought: dict[AttemptId, Recall] = {}
 
-    def ask(self, attempts: Mapping[AttemptId, str]) -> None:
-        """Tell what became of each; the values are what job files call their kinds."""
+    def ask(self, attempts: Mapping[AttemptId, Recall]) -> None:
+        """Tell what became of each."""
         self._asked.update(attempts)
         if self._asked and not self._answering:
             self._answering = True
@@ -67,24 +67,27 @@ class Answers:
                 watches = self._listing()
                 if await _relist(watches):
                     listed = {watch.api for watch in watches}
-                    for attempt, kind in sorted(asked.items()):
-                        self._answer_one(attempt, [api for api in table.candidates(kind) if api not in listed])
+                    for attempt, recall in sorted(asked.items()):
+                        hidden = [api for api in table.candidates(recall.kind) if api not in listed]
+                        self._answer_one(attempt, recall, hidden)
                     continue
                 self._asked = asked | self._asked
                 pause_s = await _pause(pause_s)
         finally:
             self._answering = False
 
-    def _answer_one(self, attempt: AttemptId, hidden: Sequence[Api]) -> None:
+    def _answer_one(self, attempt: AttemptId, recall: Recall, hidden: Sequence[Api]) -> None:
         """``hidden`` are resources that it may be of and that no list shows."""
         body = self._register.bodies.get(attempt)
-        if self._register.repeat(attempt) or attempt in self._sought or (body is not None and body.errand is not None):
+        if self._register.repeat(attempt) or (body is not None and body.errand is not None):
             return
-        if hidden:
-            self._sought.add(attempt)
+        if attempt in self._sought:
+            self._sought[attempt] = recall  # who drives it now is answered
+        elif hidden:
+            self._sought[attempt] = recall
             self._spawn(self._seek(attempt, hidden))
         else:
-            self._tell(Absent(attempt))
+            self._tell(Absent(attempt, recall.fence))
 
     async def _seek(self, attempt: AttemptId, hidden: Sequence[Api]) -> None:
         """Ask for it by its name until it is known, or known not to be there."""
@@ -94,11 +97,11 @@ class Answers:
                 told = why
                 self._tell(Held(attempt, f"what became of it cannot be seen now: {why}", runs=True))
             pause_s = await _pause(pause_s)
-        self._sought.discard(attempt)
+        recall = self._sought.pop(attempt)
         if told:
             self._tell(Held(attempt, "", runs=True))
         if not self._register.repeat(attempt):
-            self._tell(Absent(attempt))
+            self._tell(Absent(attempt, recall.fence))
 
     async def _unproven(self, attempt: AttemptId, hidden: Sequence[Api], waited_s: float) -> str:
         """Why it may be there unseen; empty once it is seen, or cannot be there."""

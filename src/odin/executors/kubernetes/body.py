@@ -40,8 +40,9 @@ class Body:
 
     ``resource_type`` is as the job file says. ``unsure_until`` (monotonic) is until when a create that nobody has
     heard of may still arrive. ``asked`` is the doom that the API server was told of. ``hint`` is why it waits, where
-    only its events say so, ``queue`` what Kueue says of that, and ``verdict`` who deleted it. ``is_kept`` means that
-    nothing is owed any more: the end is recorded, the log kept, the finalizer gone.
+    only its events say so, ``queue`` what Kueue says of that, and ``verdict`` who deleted it. ``outputs`` are those
+    that are kept. ``is_kept`` means that nothing is owed any more: the end is recorded, the log kept, the finalizer
+    gone. ``hurry`` is set once somebody waits for that.
     """
 
     attempt: AttemptId
@@ -63,8 +64,10 @@ class Body:
     over: Over | None = None
     is_acknowledged: bool = False
     is_kept: bool = False
+    outputs: str = ""
     errand: asyncio.Task[None] | None = None
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    hurry: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def uid(self) -> str:

@@ -23,6 +23,7 @@ from odin.executors.kubernetes.errands import IN_FLIGHT_S, Errands
 from odin.executors.kubernetes.keeper import Keeper
 from odin.executors.kubernetes.kind import Api, Object
 from odin.executors.kubernetes.manifests import Manifests
+from odin.executors.kubernetes.pacing import Lull
 from odin.executors.kubernetes.patience import Patience
 from odin.executors.kubernetes.queues import Queues
 from odin.executors.kubernetes.register import Register
@@ -32,6 +33,7 @@ from odin.executors.protocol import Recall, TaskLaunch
 from odin.model.ids import AttemptId, PipelineId, split_resource
 from odin.model.reports import Away, Back, Reason, Report
 
+CALM_S = 0.3  # without an attempt that begins, moves or ends
 log = logging.getLogger("odin.kubernetes")
 
 
@@ -55,7 +57,9 @@ class Driver:
         self._register.changed = self._changed
         self._register.found_void = self._sweep
         self._register.reappeared = self._remove_again
-        keeper.kept, keeper.launched = self._kept, self._errands.idle
+        self._lull = Lull(CALM_S)
+        self._register.ending = keeper.keep_outputs
+        keeper.kept, keeper.calm = self._kept, self._lull.calm
 
     @property
     def bodies(self) -> Mapping[AttemptId, Body]:
@@ -109,7 +113,7 @@ class Driver:
             self._register.repeat(attempt)
 
     def recall(self, attempts: Mapping[AttemptId, Recall]) -> None:
-        self._answers.ask({attempt: asked.kind for attempt, asked in attempts.items()})
+        self._answers.ask(attempts)
 
     def acknowledge(self, attempts: Collection[AttemptId]) -> None:
         for attempt in attempts:
@@ -136,6 +140,8 @@ class Driver:
     # What there is to do
 
     def _changed(self, body: Body) -> None:
+        if not body.is_acknowledged:
+            self._lull.stir()
         if body.is_over:
             self._errands.freed()
         elif body.doom is not None and body.asked is not None and body.uid and not is_deleted(body.object):

@@ -75,10 +75,6 @@ class Errands:
         elif self._next(body) is not None:
             body.errand = self._spawn(self._run(body))
 
-    async def idle(self) -> None:
-        """Until nothing is being created."""
-        await self._turns.idle()
-
     def freed(self) -> None:
         """Something ended, so a quota may have room: whoever has waited longest tries."""
         if self._over_quota:
@@ -149,8 +145,8 @@ class Errands:
         assert body.launch is not None
         pipeline = split_resource(body.attempt)[0]
         try:
-            made = await self._manifests.make(body.launch)
             async with self._turns.turn(pipeline):
+                made = await self._manifests.make(body.launch)
                 if body.doom is not None or body.uid:
                     return
                 for api, beside in made.objects[:-1]:

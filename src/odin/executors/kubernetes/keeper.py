@@ -22,6 +22,7 @@ from odin.executors.kubernetes.kind import Api, Object
 from odin.executors.kubernetes.kinds.pod import API as PODS
 from odin.executors.kubernetes.logcopies import LogCopies
 from odin.executors.kubernetes.logcopy import heard
+from odin.executors.kubernetes.outputs import keep
 from odin.executors.kubernetes.podstatus import outputs
 from odin.executors.kubernetes.replies import ApiFault, Changed, Missing, Refused
 from odin.model.ids import AttemptId
@@ -41,12 +42,20 @@ class Keeper:
 
     def __init__(self, cluster: Cluster, copies: LogCopies, outputs_path: Callable[[str], Path]) -> None:
         self.kept: Callable[[Body], None] = lambda _: None  # told of each that nothing is owed to any more
-        self.launched: Callable[[], Awaitable[None]] = partial(asyncio.sleep, 0)  # until no launch is under way
+        self.calm: Callable[[], Awaitable[None]] = partial(asyncio.sleep, 0)  # until no attempt begins or ends
         self._cluster = cluster
         self._copies = copies
         self._outputs_path = outputs_path
         self._tasks: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(AT_ONCE)
+
+    def keep_outputs(self, body: Body) -> None:
+        """Keep what the task said in ``$ODIN_OUTPUTS``, where the tasks of one machine leave it, as it is known now.
+
+        What cannot be written is written by ``keep``.
+        """
+        with suppress(OSError):
+            self._keep_outputs(body)
 
     def keep(self, body: Body) -> None:
         """Do what is owed to an attempt that is over, however often that takes."""
@@ -55,6 +64,8 @@ class Keeper:
     async def settle(self, bodies: Collection[Body]) -> None:
         """Return once all of these that are over are kept: their objects are about to be removed."""
         left = [body for body in bodies if body.is_over and body.uid and not body.is_kept]
+        for body in left:
+            body.hurry.set()
         with suppress(TimeoutError):
             async with asyncio.timeout(SETTLE_S):
                 while any(not body.is_kept for body in left):  # noqa: ASYNC110 - it takes a moment
@@ -83,9 +94,7 @@ class Keeper:
         # Nobody waits for the log of a node that is lost.
         patience_s = 0.0 if body.over is not None and body.over.reason is Reason.NODE_LOST else LOG_PATIENCE_S
         pause_s, until = FIRST_PAUSE_S, time.monotonic() + patience_s
-        with suppress(OSError):  # tried again below
-            self._keep_outputs(body)
-        await self._give_way()
+        await self._give_way(body)
         while not body.is_kept:
             try:
                 async with self._slots:
@@ -98,11 +107,14 @@ class Keeper:
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
-    async def _give_way(self) -> None:
-        """What is to be launched comes first: it is waited for, and what is owed can wait a while."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(GIVE_WAY_S):
-                await self.launched()
+    async def _give_way(self, body: Body) -> None:
+        """Attempts that begin and end come first: what is owed to one that is over can wait a while."""
+        waiting = [asyncio.ensure_future(each) for each in (self.calm(), body.hurry.wait())]
+        try:
+            await asyncio.wait(waiting, timeout=GIVE_WAY_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waiting:
+                each.cancel()
 
     async def _keep_once(self, body: Body, until: float) -> None:
         await self._copies.finish(body, patient=time.monotonic() < until)
@@ -110,13 +122,11 @@ class Keeper:
         await self._let_go(body)
 
     def _keep_outputs(self, body: Body) -> None:
-        """What the task said in ``$ODIN_OUTPUTS``, where the tasks of one machine leave it."""
         pod = body.main_pod()
         told = outputs(pod) if pod is not None else None
-        if told:
-            path = self._outputs_path(body.attempt)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(told)
+        if told and told != body.outputs:
+            keep(self._outputs_path(body.attempt), told)
+            body.outputs = told
 
     async def _let_go(self, body: Body) -> None:
         """The pods first, since the object is what shows that something is owed."""

@@ -34,15 +34,8 @@ class Turns:
     """Lets a few in at once; of those that wait, one of each owner in turn, so that no owner starves another."""
 
     def __init__(self, at_once: int) -> None:
-        self._at_once = at_once
         self._free = at_once
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
-        self._idle = asyncio.Event()
-        self._idle.set()
-
-    async def idle(self) -> None:
-        """Until nobody has a turn or waits for one."""
-        await self._idle.wait()
 
     @asynccontextmanager
     async def turn(self, owner: str) -> AsyncIterator[None]:
@@ -53,7 +46,6 @@ class Turns:
             self._leave()
 
     async def _enter(self, owner: str) -> None:
-        self._idle.clear()
         if self._free:
             self._free -= 1
             return
@@ -77,5 +69,32 @@ class Turns:
                 place.set_result(None)
                 return
         self._free += 1
-        if self._free == self._at_once:
-            self._idle.set()
+
+
+class Lull:
+    """Tells when nothing has happened for ``calm_s``. Of one event loop."""
+
+    def __init__(self, calm_s: float) -> None:
+        self._calm_s = calm_s
+        self._stirred_at = 0.0
+        self._calm = asyncio.Event()
+        self._calm.set()
+
+    def stir(self) -> None:
+        """Something happened."""
+        loop = asyncio.get_running_loop()
+        self._stirred_at = loop.time()
+        if self._calm.is_set():
+            self._calm.clear()
+            loop.call_later(self._calm_s, self._look)
+
+    async def calm(self) -> None:
+        """Until then."""
+        await self._calm.wait()
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        if (wait_s := self._stirred_at + self._calm_s - loop.time()) > 0:
+            loop.call_later(wait_s, self._look)
+        else:
+            self._calm.set()

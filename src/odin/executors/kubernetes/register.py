@@ -23,7 +23,8 @@ from odin.model.reports import Ended, Held, Reason, Report, Started
 
 
 class Register:
-    """``tell`` takes reports. ``changed`` is told of each attempt of which something new is known.
+    """``tell`` takes reports. ``changed`` is told of each attempt of which something new is known, and ``ending`` of
+    each that is over, before anybody else is: who hears of the end finds what came of it.
 
     ``found_void`` is told of objects that fill a name, ``reappeared`` of those that were let go of before, which
     only a cluster put back to an older state shows.
@@ -32,6 +33,7 @@ class Register:
     def __init__(self, tell: Callable[[Report], None]) -> None:
         self.bodies: dict[AttemptId, Body] = {}
         self.changed: Callable[[Body], None] = lambda _: None
+        self.ending: Callable[[Body], None] = lambda _: None
         self.found_void: Callable[[Api, Object], None] = lambda _api, _object: None
         self.reappeared: Callable[[Api, Object], None] = lambda _api, _object: None
         self._tell = tell
@@ -120,6 +122,7 @@ class Register:
                 self.changed(body)
                 return
             body.over = sight
+            self.ending(body)
         before, body.told = body.told, sight
         for report in reports(body.attempt, before, sight, body.held):
             self._tell(_placed(body, report))
@@ -162,8 +165,8 @@ class Register:
     def gone(self, body: Body) -> None:
         """The object is no more. What is left of its log is still to be kept."""
         if not body.is_over:
-            body.over = body.last_words()
-            body.told = body.over
+            body.over = body.told = body.last_words()
+            self.ending(body)
             self._tell(_placed(body, ended(body.attempt, body.over)))
         self.changed(body)
         self.drop_if_done(body)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from odin.executors.kubernetes.pacing import Limiter, Turns
+from odin.executors.kubernetes.pacing import Limiter, Lull, Turns
 
 
 def test_f28_owners_take_turns_whoever_came_first() -> None:
@@ -41,27 +41,20 @@ def test_a_turn_that_is_given_up_is_not_lost() -> None:
     assert asyncio.run(play()) == 2
 
 
-def test_it_is_idle_once_the_last_has_left() -> None:
-    seen: list[str] = []
+def test_it_is_calm_once_nothing_has_stirred_for_a_moment() -> None:
+    async def play() -> float:
+        lull = Lull(0.05)
+        await lull.calm()
+        lull.stir()
+        waiting = asyncio.create_task(lull.calm())
+        for _ in range(5):
+            await asyncio.sleep(0.02)
+            stirred = time.monotonic()
+            lull.stir()
+        await waiting
+        return time.monotonic() - stirred
 
-    async def work(turns: Turns, owner: str) -> None:
-        async with turns.turn(owner):
-            await asyncio.sleep(0)
-            seen.append(owner)
-
-    async def watch(turns: Turns) -> None:
-        await turns.idle()
-        seen.append("idle")
-
-    async def play() -> None:
-        turns = Turns(2)
-        await turns.idle()
-        working = [asyncio.create_task(work(turns, owner)) for owner in "abcde"]
-        await asyncio.sleep(0)
-        await asyncio.gather(watch(turns), *working)
-
-    asyncio.run(play())
-    assert seen == [*"abcde", "idle"]
+    assert asyncio.run(play()) >= 0.05
 
 
 def test_f28_a_pause_holds_those_too_that_wait_already() -> None:
