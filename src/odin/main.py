@@ -30,6 +30,7 @@ from odin.engine.retention import DAY_S, Limits, Retention
 from odin.engine.taskuser import make_folders, refuse_dangers
 from odin.executors.nodereports import NodeReports, ReportedNodes
 from odin.exits import told
+from odin.faults import reach
 from odin.jobs.checkouts import Checkouts
 from odin.jobs.deliveries import Deliveries
 from odin.jobs.repository import Repository
@@ -43,9 +44,10 @@ from odin.store.deletion import Deletions
 from odin.store.expiry import Expiry
 from odin.store.facts import store_id
 from odin.store.happenings import Happenings
-from odin.store.holder import Holder, data_id
+from odin.store.holder import Holder, Seat, data_id
 from odin.store.leases import Leases
 from odin.store.migrate import bring_up_to_date
+from odin.store.moments import moment
 from odin.store.queries import Queries
 from odin.store.users import Users
 from odin.wiring import Backend
@@ -179,7 +181,7 @@ class Server:
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         configure(settings.log_level, settings.log_format)
         make_folders(settings.data, self._layout.passages, self._layout.task_user)
-        self._hold(settings.data / "server.lock", f"the data folder {settings.data}", "give this one another --data")
+        self._hold_folder()
         refuse_half_done(settings.data)
         from odin.api.server import listen
 
@@ -201,8 +203,14 @@ class Server:
                 f"{settings.host}:{settings.port} {why}; stop what listens there, or choose another --port or --host"
             ) from error
 
-    def _hold(self, lock: Path, what: str, remedy: str) -> None:
-        self._stack.callback(Holder(lock, what, remedy).release)
+    def _hold_folder(self) -> None:
+        """Alone on a database of its own; on PostgreSQL with others."""
+        data, alone = self._settings.data, self._settings.database_url.startswith("sqlite")
+        remedy = "give this one another --data" if alone else "wait until it has ended"
+        self._hold(data / "server.lock", f"the data folder {data}", remedy, shared=not alone)
+
+    def _hold(self, lock: Path, what: str, remedy: str, *, shared: bool = False) -> None:
+        self._stack.callback(Holder(lock, what, remedy, shared=shared).release)
 
     def _hold_file(self, path: Path) -> None:
         file = f"the database {path}"
@@ -223,25 +231,28 @@ class Server:
             self._hold_file(database.path)
         if bring_up_to_date(database):
             log.info("the database was brought to this version's schema")
+        reach("start:migrated")
         repository = Repository.open(settings.data / "jobs.git", remote=settings.jobs_remote)
         self._stack.callback(repository.close)
         checkouts = Checkouts(repository, layout.checkouts)
         queries = Queries(database)
         backend = self._backend(database, repository, queries)
         self._stack.callback(backend.close)
-        cleaner = Cleaner(layout, settings.data / "logs", Deletions(database), checkouts, queries, backend.objects)
+        clock = Clock(moment(database))
+        deletions = Deletions(database, clock.now)
+        cleaner = Cleaner(layout, settings.data / "logs", deletions, checkouts, queries, backend.objects)
         builds = Builds(layout, checkouts, WorkFolders(repository), queries, Keepsakes(layout, settings.data / "logs"))
         leases = self._leases(database, backend.reach)
         builds.mend(database, leases.driver.owner if leases is not None else None)
         engine = Engine(
-            database, backend.place, backend.launches, builds.build, clock=Clock(), feed=Feed(), leases=leases
+            database, backend.place, backend.launches, builds.build, clock=clock, feed=Feed(), leases=leases
         )
         commands = Commands(engine, repository, checkouts, queries, cleaner, layout, backend.check)
         retention = Retention(
             Limits(settings.retain_days and settings.retain_days * DAY_S, settings.retain_bytes),
             Expiry(database),
             cleaner,
-            clock=engine.clock,
+            clock=clock,
             gone=engine.feed.removed,
         )
         return Rooms(database, Users(database), repository, engine, commands, queries, backend, retention)
@@ -250,9 +261,11 @@ class Server:
         """Where there may be several servers, this one is one of them from now on."""
         if database.kind == "sqlite":
             return None
-        home = data_id(self._settings.data)
+        folder, seat = data_id(self._settings.data), Seat(self._settings.data / "servers")
+        self._stack.callback(seat.release)
+        home = folder if seat.number == 1 else f"{folder}-{seat.number}"
         name = f"process {os.getpid()} on {socket.gethostname()}"
-        leases = Leases(database, home=home, place=reach or f"local:{home}", name=name)
+        leases = Leases(database, home=home, place=reach or f"local:{folder}", name=name)
         leases.take()
         if others := leases.others():
             log.info("other servers on this database: %s", ", ".join(others))
@@ -294,8 +307,11 @@ class Server:
             retained=rooms.retention.figures,
         )
         rooms.engine.feed.attach(asyncio.get_running_loop())
+        reach("start:built")
         waiting = await asyncio.to_thread(rooms.commands.cleaner.resume, is_alone=not rooms.engine.others())
+        reach("start:cleaned-up")
         rooms.engine.start()
+        reach("start:engine-started")
         finishing = asyncio.create_task(rooms.commands.finish_cleanups(waiting))
         rooms.retention.start()
         try:

@@ -155,22 +155,28 @@ def as_yaml(content: Any) -> bytes:
 
 @dataclass
 class Serving:
-    """One data folder and the server on it. ``settings`` are ODIN_ variables without the prefix.
+    """One data folder and a server on it. ``settings`` are ODIN_ variables without the prefix.
 
-    ``variables`` are others, as they are.
+    ``variables`` are others, as they are. ``under`` is a command that starts the server, such as prlimit.
     """
 
     settings: dict[str, str] = field(default_factory=dict)
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="odin", dir="/tmp")))
     variables: dict[str, str] = field(default_factory=dict)
+    under: tuple[str, ...] = ()
+    name: str = "server"
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
     _token: str | None = None
     _runners: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.home.mkdir()
-        self.tools.mkdir()
+        self.home.mkdir(exist_ok=True)
+        self.tools.mkdir(exist_ok=True)
+
+    def beside(self, name: str) -> Serving:
+        """Another server on the same folders."""
+        return Serving(self.settings, self.folder, self.variables, self.under, name)
 
     @property
     def home(self) -> Path:
@@ -191,7 +197,7 @@ class Serving:
 
     @property
     def log(self) -> Path:
-        return self.folder / "server.log"
+        return self.folder / f"{self.name}.log"
 
     @property
     def url(self) -> str:
@@ -208,7 +214,7 @@ class Serving:
 
     def popen(self, *flags: str, fault: str | None = None, output: Any = None) -> subprocess.Popen[bytes]:
         """A server on these folders that may or may not come up."""
-        command = [BIN / "odin-serve", "--port", str(self.port), "--data", str(self.data), *flags]
+        command = [*self.under, BIN / "odin-serve", "--port", str(self.port), "--data", str(self.data), *flags]
         with self.log.open("ab") as log:
             return subprocess.Popen(
                 command,
@@ -307,12 +313,12 @@ class Serving:
         """Run one of the commands, signed in as the admin; ``code`` is what it must end with, None for any."""
         return Person(self.home, self.url, self.tools, self.api().token).run(*words, code=code, **options)
 
-    def operate(self, *words: str | Path, code: int = 0, fault: str | None = None) -> Done:
-        """Run one of the server's own commands on these folders, as whoever runs the server does."""
+    def operate(self, *words: str | Path, code: int | None = 0, fault: str | None = None) -> Done:
+        """Run one of the server's own commands on these folders, as whoever runs the server does; ``code`` as above."""
         command = [str(BIN / words[0]), *map(str, words[1:]), "--data", str(self.data)]
         env = self.environment(fault)
         done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
-        assert done.returncode == code, (words, done.returncode, done.stdout, done.stderr)
+        assert code is None or done.returncode == code, (words, done.returncode, done.stdout, done.stderr)
         assert "Traceback" not in done.stderr, done.stderr
         return Done(done.returncode, done.stdout, done.stderr)
 
@@ -321,6 +327,12 @@ class Serving:
         return make_tool(self.tools / name, script)
 
     # the end
+
+    def leave(self) -> None:
+        """End this server alone, of several on the folders."""
+        if self.alive:
+            self.terminate()
+        assert "Traceback" not in self.said(), self.said()
 
     def close(self, *, quiet: bool = True) -> None:
         """End everything; nothing of a task may be left, and no traceback stand in the server's log."""

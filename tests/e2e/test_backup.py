@@ -20,6 +20,7 @@ import pytest
 from chaos.oracle import Oracle
 from e2e.jobs import SLEEPER, job, task
 from e2e.serving import Serving
+from postgres import Postgres
 
 POINTS = ("restore:ready", "restore:marked", "restore:former-aside", "restore:one-in-place")
 
@@ -263,3 +264,65 @@ def altered(file: Path, change) -> Path:
         for name in ("manifest.json", "odin.db", "jobs.bundle"):
             archive.add(folder / name, name)
     return new
+
+
+@pytest.fixture
+def moving(fresh: Serving, own_postgres: Postgres) -> Serving:
+    """A server on SQLite, to go on with an empty PostgreSQL from its next start."""
+    fresh.start()
+    fresh.settings["DATABASE_URL"] = own_postgres.empty()
+    return fresh
+
+
+def test_a_backup_of_sqlite_is_restored_into_postgresql_and_what_runs_goes_on(moving: Serving) -> None:
+    api, go, file = moving.api(), moving.folder / "go", moving.folder / "odin.tar.gz"
+    over = ran(moving, "over")
+    removed = ran(moving, "removed")
+    moving.command("odin-cleanup", removed, "--fs", "--db")
+    api.push("long", job(task("one", f"while [ ! -e {go} ]; do sleep 0.05; done"), task("two", "echo done", "one")))
+    running = api.launch("long")
+    api.executing(f"{running}--one")
+    before = api.get("/v1/pipelines")
+    events = api.get(f"/v1/resources/{over}/events")
+    assert moving.terminate() == 0
+
+    url = moving.settings.pop("DATABASE_URL")
+    moving.operate("odin-serve", "backup", file)
+    moving.settings["DATABASE_URL"] = url
+    moving.operate("odin-serve", "restore", file)
+    moving.start()
+    assert api.get("/v1/pipelines") == before
+    assert api.get(f"/v1/resources/{over}/events") == events
+    go.touch()
+    assert api.finished(running)["outcome"] == "succeeded"
+    after = ran(moving, "after")
+    assert [one["id"] for one in api.get("/v1/pipelines")["pipelines"]] == [after, running, over]
+    assert api.ask("POST", "/v1/users", {"user": {"username": "bob", "password": "bob's long password"}}).status == 200
+
+    moving.terminate()
+    assert "restore it into an empty one" in moving.operate("odin-serve", "restore", file, code=6).err
+
+
+@pytest.mark.parametrize("point", ["restore:one-in-place", "restore:filled"])
+def test_f48_a_restore_into_postgresql_that_was_killed_is_done_again(moving: Serving, point: str) -> None:
+    file = moving.folder / "odin.tar.gz"
+    pipeline = ran(moving, "first")
+    moving.terminate()
+    url = moving.settings.pop("DATABASE_URL")
+    moving.operate("odin-serve", "backup", file)
+    moving.settings["DATABASE_URL"] = url
+    moving.operate("odin-serve", "restore", file, fault=f"{point}:1:kill", code=-signal.SIGKILL)
+    moving.operate("odin-serve", "restore", file)
+    moving.start()
+    assert [one["id"] for one in moving.api().get("/v1/pipelines")["pipelines"]] == [pipeline]
+
+
+def test_a_database_of_another_odin_is_not_restored_into(moving: Serving, other: Serving) -> None:
+    file = moving.folder / "odin.tar.gz"
+    url = moving.settings.pop("DATABASE_URL")
+    moving.operate("odin-serve", "backup", file)
+    other.settings["DATABASE_URL"] = url
+    other.start()
+    other.terminate()
+    said = other.operate("odin-serve", "restore", file, code=6).err
+    assert "in use by Odin already; a backup is restored into an empty one" in said

@@ -214,6 +214,7 @@ def test_each_due_row_of_the_catalogues_has_a_test():
     tests, catalogue = rows["covered"](), rows["catalogue"]()
     assert len(catalogue) == 77 + 75
     assert [row.id for row in catalogue if row.due and row.id not in tests] == []
+    assert rows["unexplained"]() == []
     assert set(tests) <= {row.id for row in catalogue}
 
 

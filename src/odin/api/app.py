@@ -69,7 +69,7 @@ def build_context(services: Services) -> Context:
         cursors=Cursors(services.tokens.derive("cursors")),
         channels=Channels(services.queries, services.feed, portraits),
         tails=Tails(services.logs, services.queries, services.feed),
-        panorama=Panorama(services.queries, services.feed),
+        panorama=Panorama(services.queries, services.feed, services.commands.engine.clock.now),
         portraits=portraits,
         endings=Endings(accounts, services.stopping),
         anonymous_reads=services.settings.anonymous_reads,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Collection, Iterable
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
@@ -57,8 +57,9 @@ class Listing:
 class View:
     """The ring, who waits for it, and its reader; there while somebody watches."""
 
-    def __init__(self, overview: Overview, feed: Feed) -> None:
+    def __init__(self, overview: Overview, feed: Feed, now: Callable[[], int]) -> None:
         self.watchers = 0
+        self._now = now
         self._overview = overview
         self._held = ExitStack()
         self._lookout = self._held.enter_context(feed.look_out())
@@ -108,7 +109,7 @@ class View:
             await self._crowd.tell(moved=False)
 
     async def _read(self, ids: list[str]) -> None:
-        begun, moment = time.monotonic(), _now()
+        begun, moment = time.monotonic(), self._now()
         for first in range(0, len(ids), PAGE):
             self._add(await self._moves(ids[first : first + PAGE], moment))
         await self._crowd.tell(moved=True)
@@ -147,7 +148,7 @@ class View:
             del self._listings[since]
 
     async def _list(self, since: int | None) -> Listing:
-        position, moment, loop = self._ring.head, _now(), asyncio.get_running_loop()
+        position, moment, loop = self._ring.head, self._now(), asyncio.get_running_loop()
         listed = None if since is None else await run_sync(self._overview.since, since / 1000 - MARGIN_S)
         anew = listed is None
         if listed is None:
@@ -161,19 +162,20 @@ class View:
 
 
 class Panorama:
-    """All pipelines of a server. Used from the event loop only."""
+    """All pipelines of a server. Used from the event loop only. ``clock`` dates what happens to them."""
 
-    def __init__(self, queries: Queries, feed: Feed) -> None:
+    def __init__(self, queries: Queries, feed: Feed, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
         self._overview = Overview(queries)
         self._feed = feed
         self._view: View | None = None
 
     async def follow(self, given: str = "", *, job: str | None = None, user: str | None = None) -> AsyncGenerator[News]:
         """News since a moment, an id that a client gave; else from a list of what is there. See the module."""
-        since = int(given) if given.isdecimal() and len(given) < 16 and int(given) <= _now() else None
+        since = int(given) if given.isdecimal() and len(given) < 16 and int(given) <= self._now() else None
         view = self._view
         if view is None:
-            view = self._view = View(self._overview, self._feed)
+            view = self._view = View(self._overview, self._feed, self._now)
         view.watchers += 1
         now = asyncio.get_running_loop().time
         said_at = now()
@@ -190,6 +192,9 @@ class Panorama:
             if not view.watchers:
                 view.close()
                 self._view = None
+
+    def _now(self) -> int:
+        return int(self._clock() * 1000)
 
 
 def _chosen(news: News, job: str | None, user: str | None) -> News | None:
@@ -212,10 +217,6 @@ def _fresh(task: asyncio.Task[Listing], floor: int) -> bool:
     if not task.done():
         return True
     return not task.cancelled() and task.exception() is None and task.result().position >= floor
-
-
-def _now() -> int:
-    return int(time.time() * 1000)
 
 
 def _moment(frame: Frame) -> int:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import math
+import resource
 import signal
 import socket
 import threading
@@ -20,6 +22,7 @@ from odin.api.metrics import Histogram
 from odin.api.protocol import Doors, behind
 from odin.api.sockets.wire import SocketProtocol
 from odin.api.stopping import Stopping
+from odin.api.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from odin.settings import Settings
@@ -27,8 +30,10 @@ if TYPE_CHECKING:
 BACKLOG = 2048
 KEEP_ALIVE_S = 65  # longer than the 60 s for which proxies keep a connection by default
 GRACE_S = 8  # of the 10 s that a stop may take
+KEPT_DESCRIPTORS = 256  # for the database, git, logs that are read, and children
 TICK_S = 0.1  # uvicorn's
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+log = logging.getLogger("odin.api")
 
 
 class Server(uvicorn.Server):
@@ -60,6 +65,10 @@ class Server(uvicorn.Server):
         self.force_exit = self.should_exit
         self.should_exit = True
 
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        with Watchdog():
+            await super().serve(sockets)
+
     async def on_tick(self, counter: int) -> bool:
         now = time.monotonic()
         self._lag.observe(max(0.0, now - self._due_at))
@@ -74,7 +83,7 @@ class Server(uvicorn.Server):
 def make_server(app: FastAPI, settings: Settings, stopping: Stopping, *, grace_s: int = GRACE_S) -> Server:
     """A server for ``await server.serve(sockets=[listen(...)])``; ``stopping`` is that of the app's services."""
     proxies = list(settings.trusted_proxies)
-    doors = Doors(settings.max_connections, proxies)
+    doors = Doors(_affordable(settings.max_connections), proxies)
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -94,6 +103,16 @@ def make_server(app: FastAPI, settings: Settings, stopping: Stopping, *, grace_s
         backlog=BACKLOG,
     )
     return Server(config, stopping, app.state.context.metrics.lag)
+
+
+def _affordable(most: int) -> int:
+    """As many connections as leave descriptors for what the server itself opens. Source: reliability.md, F-10."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    fit = soft - min(KEPT_DESCRIPTORS, soft // 2)
+    if soft == resource.RLIM_INFINITY or most <= fit:
+        return most
+    log.info("connections at once: %d of %d; the limit of open files is %d (ulimit -n, LimitNOFILE)", fit, most, soft)
+    return fit
 
 
 def listen(host: str, port: int) -> list[socket.socket]:

@@ -1,10 +1,15 @@
-"""Puts a backup in the place of the database and the jobs, with no server on them."""
+"""Puts a backup in the place of the database and the jobs, with no server on them.
+
+A database that is no file, on PostgreSQL, is not replaced: an empty one is filled.
+"""
 
 from __future__ import annotations
 
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from odin.backup import archive
@@ -14,8 +19,10 @@ from odin.faults import reach
 from odin.jobs import bundle
 from odin.model.errors import Conflict, InvalidInput, Unavailable
 from odin.settings import Settings
-from odin.store import copying
+from odin.store import copying, transfer
+from odin.store.database import Database
 from odin.store.holder import Holder, check_owner
+from odin.store.migrate import bring_up_to_date
 from odin.store.migrations import HEAD, VERSIONS
 
 
@@ -33,22 +40,45 @@ def restore(settings: Settings, source: Path) -> Restored:
     Raises Conflict while a server holds them and for a backup of a newer schema, NotAllowed for another user than the
     data folder's, NotFound, InvalidInput (no backup, or a damaged one; nothing was touched then), NoSpace, Unavailable.
     """
-    database = copying.file_of(settings.database_url)
+    database = Database(settings.database_url)
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     check_owner(settings.data)
     with ExitStack() as stack:
         _hold(stack, settings.data / "server.lock", f"the data folder {settings.data}")
-        _hold(stack, Path(f"{database}.lock"), f"the database {database}")
+        stack.callback(database.close)
+        if database.path is not None:
+            _hold(stack, Path(f"{database.path}.lock"), f"the database {database.path}")
         place = stack.enter_context(tempfile.TemporaryDirectory(prefix="restore-", dir=settings.data))
         manifest = archive.read(source, Path(place))
         _check(manifest, Path(place) / archive.DATABASE)
-        switch = Switch(settings.data, database, settings.data / "jobs.git")
+        switch = Switch(settings.data, database.path, settings.data / "jobs.git")
         switch.clear()
         bundle.read(Path(place) / archive.JOBS, switch.new(switch.jobs))
-        copying.copy(Path(place) / archive.DATABASE, switch.new(database))
-        copying.raise_fences(switch.new(database))
+        copying.raise_fences(Path(place) / archive.DATABASE)
+        if database.path is None:
+            fill = _filling(Path(place) / archive.DATABASE, database, manifest, is_again=switch.is_begun)
+            reach("restore:ready")
+            return Restored(manifest, tuple(switch.make(fill)))
+        copying.copy(Path(place) / archive.DATABASE, switch.new(database.path))
         reach("restore:ready")
         return Restored(manifest, tuple(switch.make()))
+
+
+def _filling(file: Path, target: Database, manifest: Manifest, *, is_again: bool) -> Callable[[], None]:
+    """What fills an empty database that is no file; where an interrupted restore did so already, nothing is left."""
+    if transfer.holds(target, manifest.store):
+        if is_again:
+            return lambda: None
+        raise Conflict("the database holds what this backup was made of; restore it into an empty one: see createdb")
+    with closing(Database(f"sqlite:///{file}")) as source:
+        bring_up_to_date(source)
+    bring_up_to_date(target)
+    return partial(_fill, file, target)
+
+
+def _fill(file: Path, target: Database) -> None:
+    with closing(Database(f"sqlite:///{file}")) as source:
+        transfer.fill(source, target)
 
 
 def _hold(stack: ExitStack, lock: Path, what: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,38 +32,52 @@ def refuse_half_done(data: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """``database`` and ``jobs`` are the places; what goes there waits at ``new(place)``."""
+    """``database`` and ``jobs`` are the places; what goes there waits at ``new(place)``.
+
+    ``database`` is None where that is no file.
+    """
 
     data: Path
-    database: Path
+    database: Path | None
     jobs: Path
+
+    @property
+    def places(self) -> tuple[Path, ...]:
+        return (self.jobs,) if self.database is None else (self.database, self.jobs)
 
     @staticmethod
     def new(place: Path) -> Path:
         return place.with_name(f"{place.name}.{MARK}")
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether an earlier one was interrupted."""
+        return (self.data / MARK).exists()
+
     def clear(self) -> None:
         """Take away what an interrupted restore had made ready."""
-        for place in (self.database, self.jobs):
+        for place in self.places:
             _remove(self.new(place))
 
-    def make(self) -> list[Path]:
-        """Do it; where what was there before is kept now."""
+    def make(self, fill: Callable[[], None] = lambda: None) -> list[Path]:
+        """Do it; where what was there before is kept now. ``fill`` is what else belongs to it; it may be repeated."""
         kept = f".before-{self._begin()}"
         reach("restore:marked")
         for place, aside in self._moves(kept):
             if place.exists() and not aside.exists():
                 place.rename(aside)
         reach("restore:former-aside")
-        for place in (self.database, self.jobs):
+        for place in self.places:
             _remove(place)  # only what an interrupted restore had put there is there still
             self.new(place).rename(place)
             reach("restore:one-in-place")
-        for folder in {self.database.parent, self.jobs.parent}:
+        for folder in {place.parent for place in self.places}:
             sync_folder(folder)
+        fill()
+        reach("restore:filled")
         (self.data / MARK).unlink()
         sync_folder(self.data)
-        return [aside for place, aside in self._moves(kept) if aside.exists() and place in (self.database, self.jobs)]
+        return [aside for place, aside in self._moves(kept) if aside.exists() and place in self.places]
 
     def _begin(self) -> str:
         """The moment of the first restore that was not finished: this one's, or an earlier one's."""
@@ -82,9 +96,10 @@ class Switch:
 
     def _moves(self, kept: str) -> Iterator[tuple[Path, Path]]:
         """The log of the database first: beside a new database it would be taken for that one's."""
-        aside = self.database.with_name(f"{self.database.name}{kept}")
-        for ending in (*BESIDE, ""):
-            yield self.database.with_name(f"{self.database.name}{ending}"), aside.with_name(f"{aside.name}{ending}")
+        if (database := self.database) is not None:
+            for ending in (*BESIDE, ""):
+                there = f"{database.name}{ending}"
+                yield database.with_name(there), database.with_name(f"{database.name}{kept}{ending}")
         yield self.jobs, self.jobs.with_name(f"{self.jobs.name}{kept}")
 
 

@@ -14,6 +14,7 @@ from functools import partial
 
 from odin.engine.keepsakes import Keepsakes
 from odin.engine.layout import Layout, begin_run
+from odin.faults import reach
 from odin.jobs.checkouts import Checkouts
 from odin.jobs.workfolders import WorkFolders
 from odin.model.errors import OdinError
@@ -54,16 +55,16 @@ class Builds:
                 for identity, version in loading.running(connection, owner).items()
                 if self.checkouts.ready(version) is None
             }
-            pipelines = [loading.load(connection, identity) for identity in unseen]
+            pipelines = list(loading.load_all(connection, list(unseen)))
         for pipeline in pipelines:
-            if pipeline is not None:
-                _tried(pipeline.id, partial(self._furnish, pipeline))
+            _tried(pipeline.id, partial(self._furnish, pipeline))
         # Last: their seals say that all which stands on them has been looked at.
         for version in sorted(set(unseen.values())):
             _tried(version, partial(self.checkouts.ensure, version))
 
     def _furnish(self, pipeline: Pipeline) -> None:
         begin_run(self.layout, pipeline.id, [task.spec.name for task in pipeline.tasks])
+        reach("build:folders-made")
         if pipeline.own_work:
             rendered = self.queries.rendered(pipeline.id)
             path = self.layout.work(pipeline.id)

@@ -131,10 +131,12 @@ class Cleaner:
         reach("cleanup:renamed")
         if db:
             trash.discard(self.logs, pipeline)
+            reach("cleanup:logs-renamed")
         self.deletions.finish(pipeline, db=db)
         reach("cleanup:rows-removed")
         if db:
             self._collect(version)
+        reach("cleanup:collected")
         self._empty_trash()
 
     def _empty_trash(self) -> None:

@@ -269,6 +269,7 @@ class Commands:
 
     def _accept(self, held: ExitStack, reading: Reading) -> Submission:
         """Pin the commit before any row speaks of it, and name the pipeline."""
+        reach("submit:validated")
         held.enter_context(self.checkouts.hold(reading.at))
         self.repository.pin(reading.at)
         reach("submit:pinned")

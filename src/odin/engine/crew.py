@@ -127,7 +127,7 @@ class Crew:
         self._is_away = True
 
     def _take_over(self) -> None:
-        if taken := self._leases.take_over():
+        while taken := self._leases.take_over():  # so many at a time that others may take their share
             log.warning("%d pipelines are taken over: nobody drove them", len(taken))
             self._engine.take_over(taken)
 

@@ -109,15 +109,15 @@ def _bring_all(here: int, there: int, rename: Rename, depth: int) -> None:
         if name is None:
             continue
         if entry.is_dir(follow_symlinks=False):
-            _bring_folder(here, there, name, depth)
+            _bring_folder(here, entry.name, there, name, depth)
         elif entry.is_symlink() or entry.is_file(follow_symlinks=False):
             _bring_file(here, entry.name, there, name)
 
 
-def _bring_folder(here: int, there: int, name: str, depth: int) -> None:
+def _bring_folder(here: int, name: str, there: int, called: str, depth: int) -> None:
     with suppress(FileExistsError):
-        os.mkdir(name, 0o700, dir_fd=there)
-    with _opened(name, here) as source, _opened(name, there) as target:
+        os.mkdir(called, 0o700, dir_fd=there)
+    with _opened(name, here) as source, _opened(called, there) as target:
         found = os.fstat(source)
         os.fchmod(target, stat.S_IMODE(found.st_mode) | 0o700)
         _bring_all(source, target, str, depth + 1)

@@ -6,6 +6,7 @@ timer delays a batch. Source: architecture.md, "The loop".
 
 from __future__ import annotations
 
+import errno
 import selectors
 import threading
 import time
@@ -34,6 +35,8 @@ from odin.store.rows import Rows
 
 STUCK_S = 3.0
 ACT_S = 1.0  # what is handed over takes less
+BUILD_PATIENCE_S = 60.0
+BUILD_PAUSE_S = 0.5
 STOPPING = "the server is stopping; try again in a moment"
 
 
@@ -195,7 +198,7 @@ class Engine:
         return self._leases is None or self._leases.holds(ACT_S)
 
     def _in_crew(self, database: Database, leases: Leases) -> Crew:
-        return Crew(leases, Hearsay(database), Others(database, leases.driver.owner), self, self.feed)
+        return Crew(leases, Hearsay(database), Others(database, leases.driver.owner, self.clock.now), self, self.feed)
 
     def _last_turn(self) -> None:
         """Commit what is known, refuse what still waits, let go of the place."""
@@ -209,11 +212,25 @@ class Engine:
         self._builders.submit(self._build_one, pipeline)
 
     def _build_one(self, pipeline: Pipeline) -> None:
-        error = None
+        """What may pass by itself fails no pipeline: it is tried again, and after a stop by the next server."""
+        until = time.monotonic() + BUILD_PATIENCE_S
+        while may_pass(error := self._build_failure(pipeline)):
+            if self._stopping:
+                return
+            if time.monotonic() > until:
+                break
+            time.sleep(BUILD_PAUSE_S)
+        said = f"the checkout could not be made: {error.strerror}" if isinstance(error, OSError) else str(error)
+        self._inbox.put(Item(Built(pipeline.id, said if error else None)))
+
+    def _build_failure(self, pipeline: Pipeline) -> OdinError | OSError | None:
         try:
             self._build(pipeline)
-        except OdinError as failed:
-            error = str(failed)
-        except OSError as failed:
-            error = f"the checkout could not be made: {failed.strerror}"
-        self._inbox.put(Item(Built(pipeline.id, error)))
+        except (OdinError, OSError) as error:
+            return error
+        return None
+
+
+def may_pass(error: Exception | None) -> bool:
+    """Whether it is one of a database or repository that is away, or of too many open files. Source: F-10, F-40."""
+    return isinstance(error, Unavailable) or getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE)

@@ -10,7 +10,10 @@ import logging
 import os
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
+
+from odin.faults import reach
 
 TRASH = ".trash"
 ASIDE = "lost+found"
@@ -28,7 +31,8 @@ def discard(parent: Path, name: str) -> None:
     above = _opened(parent)
     try:
         if _is_folder(above, name):
-            _move(above, parent, name, trash_of(parent))
+            with suppress(FileNotFoundError):  # another server finishes the same cleanup
+                _move(above, parent, name, trash_of(parent))
     finally:
         os.close(above)
 
@@ -86,4 +90,5 @@ def _unlink_all(path: Path) -> None:
         return
     for _, _, _, folder in os.fwalk(path, follow_symlinks=False):
         os.fchmod(folder, 0o700)
+        reach("cleanup:half-opened")
     shutil.rmtree(path)

@@ -68,8 +68,8 @@ class Store(Protocol):
     def in_flight(self) -> list[Pipeline]:
         """Every pipeline that is not final, oldest first."""
 
-    def load(self, identity: PipelineId) -> Pipeline | None:
-        """One pipeline in flight; None if it is final or gone."""
+    def load(self, ids: Sequence[PipelineId]) -> list[Pipeline]:
+        """Those of the ids that are in flight, neither final nor gone."""
 
     def final(self, ids: Sequence[PipelineId]) -> list[PipelineId]:
         """Those of the ids that nothing is owed to any more."""
@@ -123,8 +123,8 @@ class Turns:
         # What was absent before may have been launched by who had them meanwhile.
         self._reports = [each for each in (*self._reports, *self._hear()) if not isinstance(each, Absent)]
         try:
-            for identity in () if self._is_stale else pipelines:
-                self._reload(identity)
+            if not self._is_stale:
+                self._reload(pipelines)
             self.world.due.acknowledge += self._ends  # of what another server did not come to
         except Unavailable as error:
             log.warning("pipelines that were taken over cannot be read yet: %s", error)
@@ -271,11 +271,13 @@ class Turns:
         self.world.take_changes()
         for pipeline in changes.pipelines.values():
             pipeline.saved_seq = pipeline.seq
-        for identity in sorted(lost):
-            log.warning("pipeline %s was changed by somebody else; reading it back", identity)
-            self._reload(identity)
+        if lost:
+            log.warning("changed by somebody else, reading back: %s", ", ".join(sorted(lost)))
+            self._reload(sorted(lost))
         self._answer(lost)
+        reach("engine:answered")
         self._carry_out()
+        reach("engine:carried-out")
         self._feed.publish({pipeline.id: pipeline.seq for pipeline in changes.pipelines.values()})
         self.moved |= bool(changes)
 
@@ -334,7 +336,9 @@ class Turns:
             self._place.recall(due.recall)
         launches = [launch for each in due.launch if (launch := self._launch(*each)) is not None]
         if launches:
+            reach("place:before-launch")
             self._place.launch(launches)
+            reach("place:launched")
         for pipeline, task, attempt in due.stop:
             if attempt.state is not AttemptState.ENDED:
                 message = pipeline.stop_message or task.reason or ""
@@ -344,10 +348,13 @@ class Turns:
                     grace_s=task.spec.grace_s,
                     message=message,
                 )
+                reach("place:stopped")
         if ended := self._committed(due):
             self._place.acknowledge(ended)
+            reach("place:acknowledged")
         if due.forget:
             self._place.forget(due.forget)
+            reach("place:forgotten")
 
     def _committed(self, due: Due) -> list[AttemptId]:
         """The ends that may be acknowledged: those in the rows. Another server may drive what is not known here."""
@@ -382,14 +389,14 @@ class Turns:
         capacity = self._place.capacity()
         return World(Pool(capacity.cpu_m, capacity.cards))
 
-    def _reload(self, identity: PipelineId) -> None:
-        self.world.drop(identity)
-        found = self._store.load(identity)
-        if found is not None:
-            self.world.adopt(found)
-            self._reports.append(Tick())  # what it may start now is given out in a step, which nothing else may bring
-        else:
-            self._forget_final((identity,))
+    def _reload(self, ids: Sequence[PipelineId]) -> None:
+        for identity in ids:
+            self.world.drop(identity)
+        for pipeline in self._store.load(ids):
+            self.world.adopt(pipeline)
+        self._reports.append(Tick())  # what they may start now is given out in a step, which nothing else may bring
+        if gone := [identity for identity in ids if identity not in self.world.pipelines]:
+            self._forget_final(gone)
 
     def _recover(self) -> None:
         """Memory may be wrong after a failed turn; the rows are right. Refuse what waited, recall what is open."""

@@ -10,6 +10,7 @@ import getpass
 import json
 import os
 import pwd
+import re
 import selectors
 import socket
 from collections import deque
@@ -27,12 +28,14 @@ from odin.executors.protocol import (
     Back,
     Capacity,
     Ended,
+    Held,
     Reason,
     Recall,
     Report,
     Started,
     TaskLaunch,
 )
+from odin.model.admission import shape
 from odin.model.ids import AttemptId
 
 KEPT_ENV = (
@@ -162,6 +165,8 @@ class LocalExecutor:
             "boot": self.runner.get("boot"),
             "env": self._env,
             "user": self._task_user,
+            "cpu": self._capacity.cpu_m,
+            "cards": self._capacity.cards,
         }
 
     def _launch(self, task: TaskLaunch) -> Mapping[str, Any]:
@@ -175,6 +180,8 @@ class LocalExecutor:
             "make": task.make,
             "timeout": task.timeout_s,
             "grace": task.grace_s,
+            "cpu": shape(task.spec, self._capacity.cpu_m).cpu_m,
+            "cards": task.cards,
         }
 
     def _visible(self, cards: tuple[str, ...]) -> Mapping[str, str]:
@@ -247,7 +254,7 @@ class LocalExecutor:
         self._sock, self.runner = arrival.sock, arrival.hello
         self._told_away = False
         self._selector.register(self._sock, selectors.EVENT_READ)
-        if self.runner["version"] != odin.__version__:
+        if _is_older(self.runner["version"], odin.__version__):
             self.upgrade()
         self._ready.append(Back(tuple(arrival.hello["pipelines"])))
         self._read(arrival.rest)
@@ -279,9 +286,11 @@ def report(message: Mapping[str, Any], node: str) -> Report:
     """What a line of the runner on this machine says."""
     attempt = AttemptId(message["id"])
     if message["op"] == "started":
-        return Started(attempt, message["at"], message["pid"], node)
+        return Started(attempt, message["at"], message["pid"], node, tuple(message.get("cards", ())))
     if message["op"] == "absent":
         return Absent(attempt, message.get("fence"))
+    if message["op"] == "held":
+        return Held(attempt, message["why"])
     return Ended(
         attempt,
         message["code"],
@@ -294,6 +303,12 @@ def report(message: Mapping[str, Any], node: str) -> Report:
         message["log"],
         node,
     )
+
+
+def _is_older(runner: str, server: str) -> bool:
+    """Of several servers an older one must not take back what a newer one has done."""
+    numbers = [[int(part) for part in re.findall(r"\d+", version)] for version in (runner, server)]
+    return numbers[0] < numbers[1]
 
 
 def kept(environ: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:

@@ -89,7 +89,9 @@ class Checkouts:
             if in_use():
                 return False
             self._discard(version)
+            reach("collect:checkout-removed")
             self._repository.unpin(version)
+            reach("collect:unpinned")
             for lock in (f"{version}.make", name):
                 (self._locks / lock).unlink(missing_ok=True)
             return True
@@ -127,6 +129,7 @@ class Checkouts:
 
     def _make(self, git: Git, version: Sha, path: Path) -> None:
         self._discard(version)
+        reach("checkout:begun")
         temporary = f"tmp-{version}-{secrets.token_hex(4)}"
         root = os.open(self._root, FOLDER)
         try:
@@ -138,6 +141,7 @@ class Checkouts:
             raise
         finally:
             os.close(root)
+        reach("checkout:renamed")
         self._seals.close(version, path)
 
     def _discard(self, version: Sha) -> None:

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pygit2
@@ -31,12 +32,16 @@ LEFTOVERS = (
     "*.lock",
     "gc.pid",
     "refs/**/*.lock",
+    "_git2_*",
+    "objects/tmp_object_git2_*",
     "objects/??/tmp_obj_*",
     "objects/pack/tmp_*",
     "objects/incoming-*",
     "objects/tmp_objdir-*",
 )
 SETTINGS = {
+    "core.bare": "true",
+    "core.repositoryformatversion": "0",
     "core.fsync": "all",
     "core.logAllRefUpdates": "false",
     "core.protectHFS": "true",
@@ -77,7 +82,7 @@ def prepare(folder: Path, branch: str) -> int:
     configure()
     with translated(folder.parent):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with translated(folder):
+    with translated(folder), _one_at_a_time(folder):
         owner = _own(folder)
         try:
             _make(folder, branch)
@@ -85,6 +90,17 @@ def prepare(folder: Path, branch: str) -> int:
             os.close(owner)
             raise
     return owner
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Servers on one data folder may start together."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _own(folder: Path) -> int:
@@ -114,11 +130,14 @@ def leftovers(folder: Path) -> Iterator[Path]:
 
 
 def _make(folder: Path, branch: str) -> None:
-    if not (folder / "HEAD").exists():
+    head = folder / "HEAD"
+    if not head.exists() or not head.stat().st_size:  # the power went when it was new, and nothing stood in it yet
+        head.unlink(missing_ok=True)
         pygit2.init_repository(str(folder), bare=True, initial_head=branch)
     git = pygit2.Repository(str(folder))
     _write_settings(git, folder)
     _write_hook(folder)
+    _sync(folder)
     ref = Branch(folder, branch).ref
     if git.references.get(ref) is None:
         _begin(git, ref)
@@ -144,6 +163,16 @@ def _write_hook(folder: Path) -> None:
     new.write_bytes(script)
     new.chmod(0o700)
     new.replace(hook)
+
+
+def _sync(folder: Path) -> None:
+    """libgit2 syncs objects and references alone. Without the rest there is no repository after a power loss."""
+    for name in ("HEAD", "config", f"{HOOKS}/pre-receive", HOOKS, ""):
+        descriptor = os.open(folder / name, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _begin(git: Git, ref: str) -> None:

@@ -106,6 +106,7 @@ class Writer:
         tree = edit(git, known, change.files)
         if tree == known:
             return tip
+        reach("git:tree-written")
         self._check(git, tree, known, draft=draft)
         commit = self._commit(git, tree, tip, author, change.message)
         return commit if self._land(git, tip, commit) else None

@@ -56,6 +56,14 @@ class Queue:
             self.turns.move_to_end(pipeline)
 
 
+def shape(spec: TaskSpec, cpu_m: int | None) -> Shape:
+    """What a task takes of a place: one CPU if it does not say, and never more CPUs than there are."""
+    if cpu_m is None:
+        return Shape(0, 0)
+    wanted = DEFAULT_CPU_M if spec.cpu_m is None else spec.cpu_m
+    return Shape(min(wanted, cpu_m), spec.num_gpus)
+
+
 Wanted = Callable[[PipelineId, int, int], bool]
 
 
@@ -87,31 +95,29 @@ class Pool:
             return f"it asks for {(spec.cpu_m or 0) / 1000:g} CPUs and this machine has {self.cpu_m / 1000:g}"
         return None
 
-    def shape(self, spec: TaskSpec) -> Shape:
-        """What a task takes: one CPU if it does not say, and never more CPUs than there are."""
-        if self.cpu_m is None:
-            return Shape(0, 0)
-        wanted = DEFAULT_CPU_M if spec.cpu_m is None else spec.cpu_m
-        return Shape(min(wanted, self.cpu_m), spec.num_gpus)
-
     def offer(self, pipeline: PipelineId, idx: int, spec: TaskSpec) -> int:
         """Queue a task; the ticket returned makes every earlier entry of the same task void."""
         self._ticket += 1
-        shape = self.shape(spec)
-        if shape not in self._queues:
-            self._queues[shape] = Queue()
-        self._queues[shape].add(pipeline, Entry(self._ticket, idx))
+        wanted = shape(spec, self.cpu_m)
+        if wanted not in self._queues:
+            self._queues[wanted] = Queue()
+        self._queues[wanted].add(pipeline, Entry(self._ticket, idx))
         return self._ticket
 
     def take(self, spec: TaskSpec, cards: tuple[str, ...]) -> None:
         """Count what a task that already runs has."""
-        self._free_cpu_m -= self.shape(spec).cpu_m
+        self._free_cpu_m -= shape(spec, self.cpu_m).cpu_m
         self._free_cards = [card for card in self._free_cards if card not in cards]
 
     def give_back(self, spec: TaskSpec, cards: tuple[str, ...]) -> None:
         """A task is over; what it had is free again."""
-        self._free_cpu_m += self.shape(spec).cpu_m
-        self._free_cards.extend(card for card in self.cards if card in cards)
+        self._free_cpu_m += shape(spec, self.cpu_m).cpu_m
+        self._free_cards.extend(card for card in self.cards if card in cards and card not in self._free_cards)
+
+    def exchange(self, cards: tuple[str, ...], others: tuple[str, ...]) -> None:
+        """A task was given other GPUs than these: somebody else had them."""
+        self._free_cards.extend(card for card in self.cards if card in cards and card not in self._free_cards)
+        self._free_cards = [card for card in self._free_cards if card not in others]
 
     def admit(self, wanted: Wanted) -> Iterator[tuple[PipelineId, int, tuple[str, ...]]]:
         """Give what is free to those whose turn it is: pipeline, task and the GPUs given.

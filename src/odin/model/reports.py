@@ -51,12 +51,13 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The attempt runs. ``at`` is POSIX seconds, ``node`` the machine, or machines."""
+    """The attempt runs. ``at`` is POSIX seconds, ``node`` the machine, or machines, ``cards`` the GPUs that it has."""
 
     attempt: AttemptId
     at: float
     pid: int | None = None
     node: str | None = None
+    cards: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

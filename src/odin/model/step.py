@@ -265,9 +265,12 @@ def _started(world: World, event: Started, now: float) -> None:
     pipeline, task, attempt = found
     if attempt.state is not AttemptState.RUNNING:
         attempt.state = move(attempt.state, Move.START)
-        # Clocks differ, and a cluster tells whole seconds: nothing begins before it was planned.
-        attempt.started_at = task.started_at = max(event.at, attempt.planned_at)
+        # Clocks differ, and a cluster tells whole seconds: nothing begins before it was planned, or later than now.
+        attempt.started_at = task.started_at = min(max(event.at, attempt.planned_at), now)
         attempt.node = event.node or attempt.node
+        if event.cards and event.cards != attempt.cards:
+            world.pool.exchange(attempt.cards, event.cards)
+            attempt.cards = event.cards
         if attempt.stop is None:
             task.reason = None
         world.record(pipeline, now, "started", task, None)
@@ -288,7 +291,7 @@ def _ended(world: World, event: Ended, now: float) -> None:
         return
     pipeline, task, attempt = found
     world.changes.urgent = True
-    _note_end(task, attempt, event)
+    _note_end(task, attempt, event, now)
     world.changes.attempts[pipeline.id, task.idx, task.number] = attempt
     world.pool.give_back(task.spec, attempt.cards)
     task.attempt = None
@@ -305,11 +308,11 @@ def _is_known(world: World, name: AttemptId) -> bool:
     return any(task.spec.name == task_name and task.number >= (number or 1) for task in pipeline.tasks)
 
 
-def _note_end(task: Task, attempt: Attempt, event: Ended) -> None:
+def _note_end(task: Task, attempt: Attempt, event: Ended, now: float) -> None:
     attempt.state = move(attempt.state, Move.END)
     if attempt.started_at is None and event.started_at is not None:
-        attempt.started_at = max(event.started_at, attempt.planned_at)
-    attempt.ended_at = max(event.ended_at, attempt.started_at or attempt.planned_at)
+        attempt.started_at = min(max(event.started_at, attempt.planned_at), now)
+    attempt.ended_at = min(max(event.ended_at, attempt.started_at or attempt.planned_at), now)
     attempt.exit_code, attempt.reason, attempt.message = event.code, event.reason, event.message
     attempt.cpu_s, attempt.rss_kb, attempt.log_bytes = event.cpu_s, event.rss_kb, event.log_bytes
     attempt.node = event.node or attempt.node

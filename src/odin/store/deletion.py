@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, select, update
@@ -27,8 +28,9 @@ class Deletion:
 class Deletions:
     """Only pipelines that are final can be deleted, so the engine is never in the way."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, now: Callable[[], float] = time.time) -> None:
         self._database = database
+        self._now = now
 
     def begin(self, pipeline: PipelineId, *, db: bool, fs: bool) -> bool:
         """Commit that the pipeline is being cleaned up; False if it is not final or not there."""
@@ -47,11 +49,13 @@ class Deletions:
     def finish(self, pipeline: PipelineId, *, db: bool) -> None:
         """The rest is gone: delete the rows (with ``db``), or only take the mark away. May be repeated."""
         unmarked = update(pipelines).where(pipelines.c.id == pipeline).values(deleting=None)
-        self._database.write(lambda connection: _bury(connection, pipeline) if db else connection.execute(unmarked))
+        self._database.write(
+            lambda connection: _bury(connection, pipeline, self._now()) if db else connection.execute(unmarked)
+        )
 
 
-def _bury(connection: Connection, pipeline: PipelineId) -> None:
-    buried = insert_into(connection, tombstones).values(id=pipeline, at=time.time())
+def _bury(connection: Connection, pipeline: PipelineId, now: float) -> None:
+    buried = insert_into(connection, tombstones).values(id=pipeline, at=now)
     connection.execute(buried.on_conflict_do_nothing())
     # The tasks first: who keeps events of a cluster holds them until those are written.
     for table in (tasks, attempts, events, cluster_events, rendered):

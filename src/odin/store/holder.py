@@ -1,4 +1,4 @@
-"""One server for a data folder and a database: a lock that dies with its holder. Source: reliability.md, F-15."""
+"""Who has a data folder and a database file: locks that die with their holders. Source: reliability.md, F-15."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 import secrets
 import socket
 import time
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 from odin.model.errors import Conflict, NotAllowed
@@ -18,14 +20,15 @@ PATIENCE = 50
 class Holder:
     """Holds a lock file until ``release`` or the end of the process, however that ends."""
 
-    def __init__(self, path: Path, what: str, remedy: str) -> None:
+    def __init__(self, path: Path, what: str, remedy: str, *, shared: bool = False) -> None:
         """Raises Conflict, naming the holder's process and host, if somebody else has the lock.
 
-        ``what`` is locked, in words; ``remedy`` says what else can be done than stopping the holder.
+        ``what`` is locked, in words; ``remedy`` says what else can be done than stopping the holder. ``shared``: with
+        others who say so too.
         """
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            _take(self._file)
+            _take(self._file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         except BlockingIOError:
             holder = _named(self._file)
             os.close(self._file)
@@ -36,14 +39,36 @@ class Holder:
         os.close(self._file)
 
 
+class Seat:
+    """One of the places of the servers that share a data folder. Whoever had this ``number`` before is dead."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        for number in count(1):
+            self._file = os.open(folder / f"{number}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(self._file)
+            else:
+                self.number = number
+                return
+
+    def release(self) -> None:
+        os.close(self._file)
+
+
 def holder_of(path: Path) -> str | None:
-    """Who holds a lock file; None if nobody does, or it is not there. Whoever takes it just now must try again."""
+    """Who holds a lock file, or one of them; None if nobody does, or it is not there.
+
+    Whoever takes it just now must try again.
+    """
     try:
         file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        _take(file, fcntl.LOCK_EX)
     except BlockingIOError:
         return _named(file)
     finally:
@@ -58,22 +83,24 @@ def check_owner(folder: Path) -> None:
         raise NotAllowed(f"{folder} belongs to the user with the id {owner}; run this as that user")
 
 
-def _take(file: int) -> None:
+def _take(file: int, how: int) -> None:
     """Whoever only looks (``holder_of``) is gone in a moment: another try tells."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, how | fcntl.LOCK_NB)
     except BlockingIOError:
         time.sleep(0.02)
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, how | fcntl.LOCK_NB)
 
 
 def data_id(folder: Path) -> str:
-    """What a data folder is called, made once. For who holds its lock."""
+    """What a data folder is called, made once, whoever comes first. For who holds its lock."""
     path = folder / "id"
     if not path.exists():
-        fresh = path.with_suffix(".new")
+        fresh = path.with_name(f"id.{os.getpid()}")
         fresh.write_text(secrets.token_hex(16))
-        fresh.replace(path)
+        with suppress(FileExistsError):
+            os.link(fresh, path)
+        fresh.unlink()
     return path.read_text().strip()
 
 

@@ -50,7 +50,7 @@ class Leases:
     """One server's. ``holds`` and ``ask`` are for any thread, the rest for one. Raises Unavailable."""
 
     def __init__(self, database: Database, *, home: str, place: str, name: str, lease_s: float = LEASE_S) -> None:
-        """``home`` is the data folder's own id: who holds that folder knows that nobody before lives."""
+        """``home`` is a seat at a data folder: who holds it knows that nobody who had it before lives."""
         self.driver = Driver(secrets.token_hex(16), place)
         self._database = database
         self._values = {"id": self.driver.owner, "home": home, "place": place, "name": name, "lease_s": lease_s}
@@ -58,7 +58,7 @@ class Leases:
         self._until = 0.0
 
     def take(self) -> None:
-        """Begin: the lease of who had this data folder before is over."""
+        """Begin: the lease of who had this seat before is over."""
         self._run(_SUCCEED)
         self.renew()
         while self.take_over():

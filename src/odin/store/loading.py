@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Column, ColumnElement, Connection, Row, select
 
 from odin.model.ids import JobPath, PipelineId, Sha
 from odin.model.job import load_task
@@ -15,6 +16,7 @@ from odin.model.states import FINAL, AttemptState, Outcome, PipelineStatus, Stop
 from odin.model.world import Attempt, Pipeline, Task, graph_of, restored
 from odin.store.schema import attempts, pipelines, rendered, tasks
 
+AT_ONCE = 250  # pipelines read by one statement
 IN_FLIGHT = (PipelineStatus.BUILDING.value, PipelineStatus.RUNNING.value)
 
 
@@ -49,28 +51,52 @@ def positions(connection: Connection, ids: Sequence[PipelineId]) -> dict[Pipelin
 
 def load(connection: Connection, identity: PipelineId, owner: str | None = None) -> Pipeline | None:
     """One pipeline in flight with its tasks and open attempts; None if it is final, gone, or not ``owner``'s."""
-    row = connection.execute(select(pipelines).where(pipelines.c.id == identity)).one_or_none()
-    if row is None or row.status not in IN_FLIGHT or owner not in (None, row.owner):
-        return None
-    of = connection.execute(select(tasks).where(tasks.c.pipeline == identity).order_by(tasks.c.idx)).all()
+    return next(load_all(connection, [identity], owner), None)
+
+
+def load_all(connection: Connection, ids: Sequence[PipelineId], owner: str | None = None) -> Iterator[Pipeline]:
+    """Those of the ids that are in flight, and ``owner``'s if one is given, in their order."""
+    for first in range(0, len(ids), AT_ONCE):
+        some = ids[first : first + AT_ONCE]
+        mine = [row for row in _rows(connection, pipelines.c.id, some, pipelines.c.number) if row.status in IN_FLIGHT]
+        rows = {row.id: row for row in mine if owner in (None, row.owner)}
+        yield from _loaded(connection, [rows[identity] for identity in some if identity in rows])
+
+
+def _loaded(connection: Connection, rows: Sequence[Row[Any]]) -> Iterator[Pipeline]:
+    """By one statement for each table: one for each pipeline would make a start with many of them slow."""
+    ids = [row.id for row in rows]
+    of = _grouped(_rows(connection, tasks.c.pipeline, ids, tasks.c.idx))
+    still_open = attempts.c.state != AttemptState.ENDED.value
+    begun = _grouped(_rows(connection, attempts.c.pipeline, ids, attempts.c.idx, still_open))
+    own_work = set(connection.execute(select(rendered.c.pipeline).where(rendered.c.pipeline.in_(ids))).scalars())
+    for row in rows:
+        yield _restored(row, of[row.id], begun[row.id], own_work=row.id in own_work)
+
+
+def _rows(
+    connection: Connection, key: Column[str], ids: Sequence[str], order: Column[int], *where: ColumnElement[bool]
+) -> Sequence[Row[Any]]:
+    wanted = select(key.table).where(key.in_(ids), *where).order_by(order)
+    return connection.execute(wanted).all()
+
+
+def _grouped(rows: Sequence[Row[Any]]) -> defaultdict[str, list[Row[Any]]]:
+    groups = defaultdict[str, list[Row[Any]]](list)
+    for row in rows:
+        groups[row.pipeline].append(row)
+    return groups
+
+
+def _restored(row: Row[Any], of: Sequence[Row[Any]], begun: Sequence[Row[Any]], *, own_work: bool) -> Pipeline:
     specs = [load_task(task.spec) for task in of]
     unmet, children = graph_of(specs)
     found = [_task(task, spec, unmet[task.idx]) for task, spec in zip(of, specs, strict=True)]
-    for attempt in _open_attempts(connection, identity):
+    for attempt in begun:
         found[attempt.idx].attempt = _attempt(attempt)
     pipeline = _pipeline(row, found, children)
-    pipeline.own_work = _has_rendered(connection, identity)
+    pipeline.own_work = own_work
     return restored(pipeline)
-
-
-def _has_rendered(connection: Connection, identity: PipelineId) -> bool:
-    wanted = select(rendered.c.path).where(rendered.c.pipeline == identity).limit(1)
-    return connection.execute(wanted).first() is not None
-
-
-def _open_attempts(connection: Connection, identity: PipelineId) -> Sequence[Row[Any]]:
-    wanted = select(attempts).where(attempts.c.pipeline == identity, attempts.c.state != AttemptState.ENDED.value)
-    return connection.execute(wanted).all()
 
 
 def _pipeline(row: Row[Any], found: list[Task], children: list[list[int]]) -> Pipeline:

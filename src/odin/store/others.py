@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from sqlalchemy import func, or_, select
 
@@ -17,8 +18,9 @@ SINCE_S = 60.0  # removed so long ago, by clocks that differ a little
 class Others:
     """Used by one thread."""
 
-    def __init__(self, database: Database, owner: str | None) -> None:
+    def __init__(self, database: Database, owner: str | None, now: Callable[[], float] = time.time) -> None:
         self._database = database
+        self._now = now
         self._owner = owner
         self._seen: dict[str, int] = {}
         self._removed: set[str] = set()
@@ -31,7 +33,7 @@ class Others:
         wanted = select(pipelines.c.id, pipelines.c.seq).where(
             theirs, or_(flying, pipelines.c.number > newest - NEWEST)
         )
-        buried = select(tombstones.c.id).where(tombstones.c.at > time.time() - SINCE_S)
+        buried = select(tombstones.c.id).where(tombstones.c.at > self._now() - SINCE_S)
         with self._database.reader() as connection:
             found = {row.id: row.seq for row in connection.execute(wanted)}
             over = {head.id: head.seq for head in heads(connection, self._seen.keys() - found.keys())}

@@ -78,13 +78,12 @@ class Rows:
         """Every pipeline of ours that is not final, oldest first."""
         with self._database.reader() as connection:
             mine = loading.in_flight(connection, self._driver.owner)
-            found = [loading.load(connection, identity, self._driver.owner) for identity in mine]
-        return [pipeline for pipeline in found if pipeline is not None]
+            return list(loading.load_all(connection, mine, self._driver.owner))
 
-    def load(self, identity: PipelineId) -> Pipeline | None:
-        """One pipeline in flight; None if it is final, gone, or another server's."""
+    def load(self, ids: Sequence[PipelineId]) -> list[Pipeline]:
+        """Those of the ids that are in flight and not another server's."""
         with self._database.reader() as connection:
-            return loading.load(connection, identity, self._driver.owner)
+            return list(loading.load_all(connection, ids, self._driver.owner))
 
     def final(self, ids: Sequence[PipelineId]) -> list[PipelineId]:
         """Those of the ids that nothing is owed to any more: final, or not in this store."""

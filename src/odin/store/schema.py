@@ -151,7 +151,7 @@ servers = Table(
     "servers",
     metadata,
     Column("id", String(32), primary_key=True),  # of one process
-    Column("home", String(64), nullable=False),  # of its data folder, which one process holds at a time
+    Column("home", String(64), nullable=False),  # of its seat at its data folder, which one process holds at a time
     Column("place", String(255), nullable=False),  # where its tasks run
     Column("name", Text, nullable=False),  # for people
     Column("expires_at", Float, nullable=False),  # its lease, by the database's clock

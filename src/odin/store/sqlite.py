@@ -6,6 +6,7 @@ Source: architecture.md, "Store".
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from pathlib import Path
 
@@ -24,6 +25,8 @@ PRAGMAS = (
     "PRAGMA cache_size=-16384",
     "PRAGMA temp_store=MEMORY",
 )
+_LOGGED = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+log = logging.getLogger("odin.store")
 
 
 def connected(url: URL) -> Backend:
@@ -58,6 +61,8 @@ def translation(error: BaseException) -> OdinError | None:
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:
         return None
+    if code & 0xFF in _LOGGED:
+        log.warning("SQLite says: %s (%s)", error, getattr(error, "sqlite_errorname", code))
     return {
         sqlite3.SQLITE_FULL: lambda: NoSpace("the database's disk is full; free some space and try again"),
         sqlite3.SQLITE_BUSY: lambda: Unavailable("the database is locked by another process; try again"),

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from odin.faults import reach
 from odin.model.errors import Conflict, NotFound
 from odin.model.names import nearest, shown
 from odin.model.users import Role, User
@@ -90,7 +91,9 @@ class Users:
 
     def create(self, new: NewUser) -> User:
         """Raises Conflict if the name is taken."""
-        return self._database.write(lambda connection: _insert(connection, new))
+        made = self._database.write(lambda connection: _insert(connection, new))
+        reach("users:committed-not-answered")
+        return made
 
     def create_first(self, new: NewUser) -> User | None:
         """Make the first user, or None if there is any already: two servers that start at once make one."""

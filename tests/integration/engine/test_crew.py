@@ -21,7 +21,7 @@ from odin.model.commands import Submit
 from odin.model.states import Stop
 from odin.store import postgresql as postgresql_module
 from odin.store.database import Database
-from odin.store.leases import Leases
+from odin.store.leases import MOST, Leases
 from odin.store.queries import Queries
 from odin_testing.place import FakePlace
 from pgproxy import Proxy
@@ -262,6 +262,17 @@ def test_a_server_that_stops_hands_over_at_once(crew):
     until(lambda: world.running)
     one.engine.stop()
     until(lambda: driver(two, identity)[0] == two.leases.driver.owner)
+
+
+def test_of_a_server_that_stops_all_is_taken_over_and_not_only_what_is_taken_at_a_time(crew, monkeypatch):
+    build, _ = crew
+    one, two = build(), build()
+    many = [submission(spec("a"), at=time.time(), id=f"job-{number:08d}") for number in range(MOST + 1)]
+    for done in [one.engine.submit(Submit(each)) for each in many]:
+        done.result(DEADLINE_S)
+    monkeypatch.setattr(crew_module, "BEAT_S", 3600.0)  # it does not look a second time
+    one.engine.stop()
+    until(lambda: two.engine.in_flight == len(many))
 
 
 def test_the_successor_in_a_data_folder_waits_for_no_lease(crew, monkeypatch):

@@ -4,6 +4,7 @@ import contextlib
 import os
 import random
 import subprocess
+import threading
 import time
 
 import pytest
@@ -342,6 +343,35 @@ def test_a_checkout_that_fails_fails_its_pipeline_with_the_reason(house):
     house.engine._build = gone
     view = house.final(house.submit(spec("a"), built=False, id="job-00000002"))
     assert (view.outcome, view.error_message) == ("failed", "the commit is gone")
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), Unavailable("the database cannot be reached")])
+def test_f10_a_checkout_is_tried_again_where_waiting_may_help(house, error):
+    house = house()
+    failures = [error, error]
+
+    def build(_pipeline):
+        if failures:
+            raise failures.pop()
+
+    house.engine._build = build
+    assert house.final(house.submit(spec("a"), built=False)).outcome == "succeeded"
+    assert not failures
+
+
+def test_f10_a_stop_does_not_wait_for_such_a_checkout_which_the_next_server_makes(house):
+    house = house()
+    tried = threading.Event()
+
+    def build(_pipeline):
+        tried.set()
+        raise Unavailable("the database cannot be reached")
+
+    house.engine._build = build
+    identity = house.submit(spec("a"), built=False)
+    assert tried.wait(60)
+    house.restart()
+    assert house.final(identity).outcome == "succeeded"
 
 
 def test_a_pipeline_that_is_over_in_the_rows_is_forgotten_in_memory(house):

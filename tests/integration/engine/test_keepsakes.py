@@ -89,6 +89,12 @@ def test_logs_and_outputs_of_every_attempt_are_called_after_the_new_pipeline(two
     assert two.layout.outputs(f"{NEW}--fetch--2").read_text() == "{}"
 
 
+def test_f94_a_folder_in_the_place_of_the_outputs_comes_along_under_the_new_name(two):
+    two.write(two.layout.outputs(f"{OLD}--fetch") / "deep" / "file", "x")
+    two.bring("fetch")
+    assert (two.layout.outputs(f"{NEW}--fetch") / "deep" / "file").read_text() == "x"
+
+
 def test_links_are_kept_as_links_and_nothing_is_followed(two, tmp_path):
     outside = tmp_path / "outside"
     two.write(outside / "secret", "x")

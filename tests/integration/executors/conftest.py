@@ -21,9 +21,11 @@ from odin.executors.connection import runner_command
 from odin.executors.local import RUNNER_ENV, LocalExecutor
 from odin.executors.logs import log_path
 from odin.executors.protocol import Absent, Back, Ended, Origin, Recall, Report, Started, TaskLaunch
+from odin.model.ids import AttemptId
 from odin.model.job import TaskSpec
 
 DEADLINE_S = 30.0
+PLENTY = 1_000_000  # thousandths of CPUs: nothing waits for room
 PIPELINE = "test-abcd1234"
 
 
@@ -38,7 +40,8 @@ def processes() -> Iterator[tuple[int, str]]:
 class Machine:
     """One data folder. ``here`` is a folder for the tests' own files, where tasks start."""
 
-    def __init__(self, *options: str, root: Path | None = None, **settings: Any) -> None:
+    def __init__(self, *options: str, root: Path | None = None, pipeline: str = PIPELINE, **settings: Any) -> None:
+        self.pipeline = pipeline
         self.root = root or Path(tempfile.mkdtemp(prefix="odin", dir="/tmp"))
         self.data, self.here = self.root / "data", self.root / "here"
         self.here.mkdir(exist_ok=True)
@@ -54,9 +57,12 @@ class Machine:
         self.place = LocalExecutor(
             data=self.data,
             shared=self.root / "shared",
-            cpu_m=2000,
             runner_options=self.options,
-            **{"environ": {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}, **self.settings},
+            **{
+                "cpu_m": PLENTY,
+                "environ": {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ},
+                **self.settings,
+            },
         )
         self.place.open()
         self.until(lambda: self.last(Back))
@@ -107,12 +113,15 @@ class Machine:
             "timeout_s": None,
             "grace_s": 5.0,
             "spec": TaskSpec(name, argv),
-            "origin": Origin(PIPELINE, name, 1, "test", "0" * 40, "ann"),
+            "origin": Origin(self.pipeline, name, 1, "test", "0" * 40, "ann"),
         }
         return TaskLaunch(self.id(name), argv=argv, **{**values, **more})
 
+    def spec(self, name: str = "t", **fields: Any) -> TaskSpec:
+        return TaskSpec(name, ("sh",), **fields)
+
     def id(self, name: str) -> str:
-        return f"{PIPELINE}--{name}"
+        return f"{self.pipeline}--{name}"
 
     def launch(self, name: str, *argv: str, **more: Any) -> str:
         self.executor.launch([self.task(name, *argv, **more)])
@@ -164,9 +173,9 @@ class Machine:
 
     def settle(self) -> None:
         """Wait until the runner has answered everything handed over before: a probe of its own comes back."""
-        probe = f"probe{len(self.seen)}"
-        self.recall(probe)
-        self.absent(probe)
+        probe = AttemptId(f"probe-abcd1234--p{len(self.seen)}")
+        self.executor.recall({probe: Recall(1, "Pod")})
+        self.until(lambda: any(isinstance(each, Absent) and each.attempt == probe for each in self.seen))
 
     def log(self, name: str) -> bytes:
         return log_path(self.data, self.id(name)).read_bytes()

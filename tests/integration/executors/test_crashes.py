@@ -90,7 +90,7 @@ def test_f04_a_server_killed_in_the_middle_of_launching_leaves_nothing_twice(new
     script = (
         "import sys, time; from pathlib import Path; from odin.executors.local import LocalExecutor as L; import select\n"
         "from odin.executors.protocol import *; from odin.model.job import TaskSpec\n"
-        f"place = L(data=Path({str(new_machine.data)!r}), shared=Path('/'), cpu_m=1, runner_options={new_machine.options!r}); place.open()\n"
+        f"place = L(data=Path({str(new_machine.data)!r}), shared=Path('/'), cpu_m=1_000_000, runner_options={new_machine.options!r}); place.open()\n"
         "while not place.reports(): select.select([place.fileno()], [], [])\n"
         f"argv = lambda n: ('/bin/sh', '-c', 'echo start ' + n + ' >> ledger; echo end ' + n + ' >> ledger')\n"
         f"place.launch([TaskLaunch('test-abcd1234--t%d' % n, 1, argv('t%d' % n), {{}}, {str(new_machine.here)!r}, (), None, 1.0, TaskSpec('t', ('sh',)), Origin('test-abcd1234', 't%d' % n, 1, 'test', '0' * 40, 'ann')) for n in range(200)])\n"
@@ -274,20 +274,6 @@ def test_a_second_runner_for_a_data_folder_ends_at_once(machine):
 
     assert subprocess.run(runner_command(machine.data), check=False).returncode == ALREADY_RUNNING
     assert machine.run("a", "/bin/true").code == 0
-
-
-def test_a_newer_server_takes_over_and_the_older_one_is_cut_off(machine):
-    from .conftest import Machine
-
-    machine.launch("a", "/bin/sh", "-c", BODY, "a")
-    machine.wait_for_file("ledger")
-    other = Machine(*machine.options, root=machine.root)
-    other.open()
-    other.recall("a")
-    assert other.started("a")
-    (machine.here / "go").touch()
-    assert other.end("a").code == 7
-    other.crash()
 
 
 def test_a_runner_is_replaced_in_place_and_keeps_its_children(machine):

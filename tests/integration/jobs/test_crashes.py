@@ -89,7 +89,8 @@ def test_f64_a_writer_killed_at_any_moment_loses_nothing_it_acknowledged(tmp_pat
 def test_f64_locks_of_the_dead_are_removed_at_start(tmp_path: Path) -> None:
     folder = tmp_path / "jobs.git"
     Repository.open(folder).close()
-    left = ["refs/heads/main.lock", "HEAD.lock", "config.lock", "packed-refs.lock", "objects/pack/tmp_pack_x", "gc.pid"]
+    left = ["refs/heads/main.lock", "HEAD.lock", "config.lock", "packed-refs.lock", "objects/pack/tmp_pack_x"]
+    left += ["gc.pid", "objects/tmp_object_git2_x"]
     for name in left:
         (folder / name).touch()
     (folder / "objects/tmp_objdir-incoming-x/aa").mkdir(parents=True)
@@ -254,3 +255,17 @@ def test_f65_git_may_collect_garbage_while_jobs_are_written_and_read(repository:
 def test_every_error_of_the_library_becomes_one_of_ours(tmp_path: Path, error: type[Exception]) -> None:
     with pytest.raises(Unavailable), failures.translated(tmp_path):
         raise error("said so")
+
+
+def test_f02_a_repository_that_was_new_when_the_power_went_is_made_again(tmp_path: Path) -> None:
+    """Names were on the disk and content was not."""
+    folder = tmp_path / "jobs.git"
+    Repository.open(folder).close()
+    for name in ("HEAD", "config", "odin-hooks/pre-receive"):
+        (folder / name).write_bytes(b"")
+    repository = Repository.open(folder)
+    version = repository.write("sst2", {"1.txt": b"1"}, Author("ann"), create=True).version
+    repository.close()
+    assert fsck(folder) == ""
+    shown = subprocess.run(["git", f"--git-dir={folder}", "rev-parse", "HEAD"], capture_output=True, text=True)
+    assert shown.stdout.strip() == version

@@ -17,6 +17,7 @@ from odin.store import loading
 from odin.store.commit import commit
 from odin.store.idempotency import Answer, Idempotency, recalled
 from odin.store.queries import Filter, Queries
+from odin.store.rows import Rows
 
 NUMBERS = count(1)
 
@@ -89,6 +90,20 @@ def test_f01_a_crash_at_any_moment_loses_nothing(database, specs, data):
     assert [task.status for task in found.tasks] == [task.status for task in pipeline.tasks]
     history = Queries(database).events(pipeline.id)
     assert [event.seq for event in history] == list(range(1, pipeline.seq + 1))
+
+
+def test_f01_however_many_are_in_flight_each_is_read_back_in_its_order(database, monkeypatch):
+    monkeypatch.setattr(loading, "AT_ONCE", 3)
+    sims = [Sim() for _ in range(10)]
+    for number, sim in enumerate(sims):
+        sim.submit(*(spec(f"t{task}") for task in range(number % 4 + 1)), id=f"job-{9 - number:08d}")
+        save(database, sim)
+    with database.writer() as connection:
+        connection.execute(text("UPDATE pipelines SET status = 'DONE' WHERE id = 'job-00000006'"))
+    found = Rows(database).in_flight()
+    assert [each.id for each in found] == [f"job-{9 - number:08d}" for number in range(10) if number != 3]
+    for pipeline in found:
+        same(sims[9 - int(pipeline.id[-1])].pipeline, pipeline)
 
 
 def _anything(sim, data):

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from odin.model.errors import Conflict
-from odin.store.holder import Holder, holder_of
+from odin.store.holder import Holder, Seat, holder_of
 
 HOLD = """
 import sys, pathlib
@@ -58,3 +58,29 @@ def test_f15_the_lock_of_a_dead_holder_is_taken(tmp_path, holder):
 def test_f15_a_lock_that_was_released_is_taken(tmp_path):
     Holder(tmp_path / "lock", "the folder", "take another").release()
     Holder(tmp_path / "lock", "the folder", "take another").release()
+
+
+def test_those_who_share_a_folder_keep_out_who_wants_it_alone(tmp_path):
+    lock = tmp_path / "lock"
+    sharing = [Holder(lock, "the folder", "wait", shared=True) for _ in range(2)]
+    sharing.pop().release()
+    assert holder_of(lock) == f"process {os.getpid()} on {socket.gethostname()}"
+    with pytest.raises(Conflict):
+        Holder(lock, "the folder", "wait")
+    sharing.pop().release()
+    Holder(lock, "the folder", "wait").release()
+
+
+def test_f15_who_has_a_folder_alone_keeps_out_those_who_would_share_it(tmp_path, holder):
+    with pytest.raises(Conflict, match=f"process {holder.pid}"):
+        Holder(tmp_path / "lock", "the folder", "wait", shared=True)
+
+
+def test_each_server_of_a_folder_has_a_seat_and_the_next_one_takes_that_of_the_dead(tmp_path):
+    seats = [Seat(tmp_path / "servers") for _ in range(3)]
+    assert [seat.number for seat in seats] == [1, 2, 3]
+    seats[1].release()
+    again = Seat(tmp_path / "servers")
+    assert again.number == 2
+    for seat in (seats[0], seats[2], again):
+        seat.release()

@@ -1,7 +1,8 @@
 """Who may start next: CPUs, GPUs, turns between pipelines, and nobody waits for ever."""
 
 from builders import Sim, spec
-from odin.model.admission import MOST_PASSES, Pool
+from odin.model.admission import MOST_PASSES, Pool, shape
+from odin.model.reports import Started
 
 
 def running(sim):
@@ -25,7 +26,7 @@ def test_a_task_takes_the_cpus_that_it_asks_for():
 
 def test_a_task_that_asks_for_more_cpus_than_there_are_after_a_restart_runs_alone():
     pool = Pool(2000)
-    assert pool.shape(spec("a", cpu_m=8000)).cpu_m == 2000
+    assert shape(spec("a", cpu_m=8000), 2000).cpu_m == 2000
     assert pool.lacks(spec("a", cpu_m=8000)) == "it asks for 8 CPUs and this machine has 2"
 
 
@@ -37,6 +38,28 @@ def test_gpus_are_given_by_card_and_come_back():
     assert sim.task("c").attempt is None
     sim.end("a")
     assert sim.task("c").attempt.cards == ("0", "1")
+
+
+def test_a_task_that_was_given_other_gpus_has_those_and_the_ones_it_asked_for_are_free():
+    """Another server had given them away."""
+    sim = Sim(cards=("0", "1", "2"))
+    sim.submit(spec("a", num_gpus=1), spec("b", num_gpus=1), spec("c", num_gpus=2))
+    sim.send(Started(sim.attempt("a"), sim.now, cards=("2",)))
+    assert sim.task("a").attempt.cards == ("2",)
+    sim.end("b")
+    assert sorted(sim.task("c").attempt.cards) == ["0", "1"]
+
+
+def test_a_gpu_that_two_tasks_seemed_to_have_comes_back_once():
+    """What this server believed of the one was not true: where the other is, only its place knows."""
+    sim = Sim(cards=("0", "1", "2"))
+    sim.submit(*(spec(name, num_gpus=1) for name in "ab"))
+    sim.send(Started(sim.attempt("a"), sim.now, cards=("1",)))
+    sim.send(Started(sim.attempt("b"), sim.now, cards=("2",)))
+    sim.end("a")
+    sim.end("b")
+    sim.submit(spec("all", num_gpus=3))
+    assert sorted(sim.task("all").attempt.cards) == ["0", "1", "2"]
 
 
 def test_a_small_task_passes_a_large_one_that_does_not_fit():

@@ -29,7 +29,7 @@ from odin.model.ids import AttemptId
 from odin.model.reports import Reason
 
 AT_ONCE = 8  # of the calls in flight, so that launches are not kept waiting
-GIVE_WAY_S = 10.0
+GIVE_WAY_S = 30.0
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 SETTLE_S = 10.0

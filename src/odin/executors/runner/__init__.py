@@ -4,7 +4,9 @@ Standard library only and no import of the rest of Odin: it is started as ``pyth
 
     start      arguments, the lock, the socket, going into the background
     loop       one thread: children that ended, requests, timers, then one journal write and one send a turn
-    requests   what each request of the server does
+    servers    who is connected, and who of them drives which pipeline
+    requests   what each request of a server does
+    room       what may start: CPUs and GPUs, whoever asks
     bodies     the life of what runs: timeout, stop, the rest of its tree, its end
     adoption   bodies that an earlier runner started
     shutdown   whether the machine is being shut down

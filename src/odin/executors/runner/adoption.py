@@ -116,6 +116,8 @@ def _body(record: dict[str, Any]) -> Body:
         timeout_s=record["timeout"],
         grace_s=record["grace"],
         child=False,
+        cpu_m=record.get("cpu", 0),
+        cards=tuple(record.get("cards", ())),
     )
 
 

@@ -27,7 +27,8 @@ class Body:
     """A process and its tree. ``born`` is its start time in the system's own count, ``started_at`` in POSIX seconds.
 
     ``child`` is False for one that an earlier runner started: it can be watched, not waited for. ``oom_kills`` is how
-    many processes the kernel had killed for want of memory when it started, None where that is not known.
+    many processes the kernel had killed for want of memory when it started, None where that is not known. ``cpu_m`` and
+    ``cards`` are what it was given: thousandths of CPUs, GPUs.
     """
 
     id: str
@@ -46,6 +47,8 @@ class Body:
     killing: bool = False
     due: float | None = None
     oom_kills: int | None = None
+    cpu_m: int = 0
+    cards: tuple[str, ...] = ()
 
 
 class Processes(Protocol):
@@ -66,7 +69,10 @@ class Processes(Protocol):
 
 
 class Bodies:
-    """All that runs. Signals asked for in a turn are sent together by ``signal_all``: one look at the processes."""
+    """All that runs. Signals asked for in a turn are sent together by ``signal_all``: one look at the processes.
+
+    ``cpu_m`` and ``cards`` are what all of it was given.
+    """
 
     def __init__(
         self,
@@ -81,6 +87,8 @@ class Bodies:
         self._log_size = log_size
         self._reach = reach
         self.by_id: dict[str, Body] = {}
+        self.cpu_m = 0
+        self.cards: set[str] = set()
         self._by_pid: dict[int, Body] = {}
         self._timers: list[tuple[float, int, Body]] = []
         self._count = 0
@@ -90,6 +98,8 @@ class Bodies:
 
     def add(self, body: Body) -> None:
         self.by_id[body.id] = body
+        self.cpu_m += body.cpu_m
+        self.cards.update(body.cards)
         if body.pid is not None and body.child:
             self._by_pid[body.pid] = body
         if body.timeout_s is not None:
@@ -135,8 +145,8 @@ class Bodies:
             self._processes.signal(self._kill, 9)
             self._kill.clear()
 
-    def settle(self) -> list[str]:
-        """Those whose main process is over and whose tree is gone end now: their lines."""
+    def settle(self) -> list[tuple[str, str]]:
+        """Those whose main process is over and whose tree is gone end now: attempts and their lines."""
         if not self._ended:
             return []
         left = self._processes.left(self._ended, self._by_pid)
@@ -144,7 +154,7 @@ class Bodies:
         self._ended = [body for body in self._ended if body.id in left]
         for body in self._ended:
             self._clear_rest(body)
-        return [self._end(body) for body in done]
+        return [(body.id, self._end(body)) for body in done]
 
     def next_in(self, now: float) -> float | None:
         """Seconds until something is due: a timer, or another look at trees that are coming down."""
@@ -175,6 +185,8 @@ class Bodies:
 
     def _end(self, body: Body) -> str:
         del self.by_id[body.id]
+        self.cpu_m -= body.cpu_m
+        self.cards.difference_update(body.cards)
         body.due = None
         self._reach("runner:before-end")
         end = verdict(body.status, body.stop, _unseen(body), memory_ran_out=self._memory_ran_out(body))

@@ -15,6 +15,7 @@ from .wire import encode
 
 SYNC_AFTER_S = 0.1  # an end unacknowledged for so long must survive a power loss
 REWRITE_AT = 4 << 20
+MOST_PAST = 10_000
 
 
 def pipeline_of(attempt: str) -> str:
@@ -22,13 +23,17 @@ def pipeline_of(attempt: str) -> str:
 
 
 class Ledger:
-    """``ends`` and ``open`` hold one line or record for each attempt; ``fences`` the highest seen of a pipeline."""
+    """``ends`` and ``open`` hold one line or record for each attempt; ``fences`` the highest seen of a pipeline.
+
+    A fence above the first outlives its pipeline: a former owner may wake up long after that.
+    """
 
     def __init__(self, journal: Journal, *, runner: str, boot: str) -> None:
         self._journal = journal
         self.runner = runner
         self.boot = boot
         self.fences: dict[str, int] = {}
+        self._past: dict[str, int] = {}  # of forgotten pipelines, oldest first: what is too low
         self.ends: dict[str, str] = {}
         self.open: dict[str, dict[str, Any]] = {}
         self.stops: dict[str, dict[str, Any]] = {}
@@ -50,7 +55,7 @@ class Ledger:
 
     def admits(self, pipeline: str, fence: int) -> bool:
         """False for a fence lower than one seen; a higher one is remembered."""
-        seen = self.fences.get(pipeline, -1)
+        seen = self.fences.get(pipeline, self._past.get(pipeline, -2) + 1)
         if fence > seen:
             self.fences[pipeline] = fence
             self._of.setdefault(pipeline, set())
@@ -82,15 +87,18 @@ class Ledger:
             self._unacknowledged.pop(attempt, None)
             self._unsynced.pop(attempt, None)
 
-    def unacknowledged(self) -> list[str]:
-        return [self.ends[attempt] for attempt in self._unacknowledged]
+    def unacknowledged(self) -> Iterator[tuple[str, str]]:
+        """Attempts and the lines of their ends."""
+        for attempt in self._unacknowledged:
+            yield attempt, self.ends[attempt]
 
-    def forget(self, pipelines: Iterable[str]) -> None:
-        """Drop what is over of these pipelines; what still runs keeps its pipeline."""
+    def forget(self, pipelines: Iterable[str]) -> list[str]:
+        """Drop what is over of these pipelines, and name them; what still runs keeps its pipeline."""
         gone = [name for name in pipelines if name in self._of and not self._runs(name)]
         if gone:
             self._drop(gone)
             self._journal.add(encode({"op": "forget", "p": gone}))
+        return gone
 
     def flush(self) -> None:
         """One write for the turn."""
@@ -116,20 +124,23 @@ class Ledger:
 
     def _replay(self, records: list[dict[str, Any]]) -> None:
         boot = self.boot
+        closed = bool(records) and records[-1]["op"] == "closed"
         for record in records:
-            self.power_lost = record["op"] != "closed"
             if record["op"] == "open":
                 self.runner = record["runner"]
             if record["op"] in ("open", "boot"):
                 boot = record["boot"]
             self._recall(record)
         self.rebooted = boot != self.boot
-        self.power_lost = self.power_lost and self.rebooted
+        self.power_lost = self.rebooted and not closed
         if not records:
             self._journal.add(encode({"op": "open", "runner": self.runner, "boot": self.boot}))
-        elif self.rebooted:
+        elif self.rebooted or closed:
             self._journal.add(encode({"op": "boot", "boot": self.boot}))
+        else:
+            return
         self._journal.flush()
+        self._journal.sync()  # before anything runs: after a power loss it says that something may have
 
     def _recall(self, record: dict[str, Any]) -> None:
         match record["op"]:
@@ -161,15 +172,21 @@ class Ledger:
 
     def _drop(self, pipelines: Iterable[str]) -> None:
         for pipeline in pipelines:
-            self.fences.pop(pipeline, None)
+            if (fence := self.fences.pop(pipeline, 0)) > 1:
+                self._past[pipeline] = fence
             for attempt in self._of.pop(pipeline, ()):
                 self.ends.pop(attempt, None)
                 self._unacknowledged.pop(attempt, None)
                 self._unsynced.pop(attempt, None)
+        while len(self._past) > MOST_PAST:
+            del self._past[next(iter(self._past))]
 
     def _lines(self) -> Iterator[str]:
         """The journal as it would be, had nothing been forgotten."""
         yield encode({"op": "open", "runner": self.runner, "boot": self.boot})
+        for pipeline, number in self._past.items():
+            yield encode({"op": "fence", "p": pipeline, "n": number})
+        yield encode({"op": "forget", "p": list(self._past)})
         for pipeline, number in self.fences.items():
             yield encode({"op": "fence", "p": pipeline, "n": number})
         yield from map(encode, self.open.values())

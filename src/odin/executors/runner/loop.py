@@ -9,24 +9,22 @@ import socket
 import struct
 import sys
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from . import shutdown
 from .adoption import Adopted
 from .bodies import Bodies
-from .ledger import Ledger
+from .ledger import Ledger, pipeline_of
 from .requests import Requests
-from .spawn import Starter
+from .servers import Server, Servers
 from .wire import PROTOCOL, Connection, encode
 
-REQUESTS_A_TURN = 16  # so that ends do not wait behind a long row of launches
-MOST_PEERS = 8
-LINGER_S = 30.0  # how long a runner with nothing to do waits for its server
-HOLD_S = 0.02
-STARTED = '{"op":"started"'
+REQUESTS_A_TURN = 16  # of each server: ends do not wait behind a long row of launches
+MOST_PEERS = 64
+LINGER_S = 30.0  # how long a runner with nothing to do waits for a server
 
 
 class Loop:
@@ -39,7 +37,7 @@ class Loop:
         bodies: Bodies,
         adopted: Adopted,
         requests: Requests,
-        starter: Starter,
+        servers: Servers,
         facts: dict[str, Any],
         stay: bool,
         reach: Callable[[str], None],
@@ -50,15 +48,11 @@ class Loop:
         self._bodies = bodies
         self._adopted = adopted
         self._requests = requests
-        self._starter = starter
+        self._servers = servers
         self._facts = facts
         self._stay = stay
         self._reach = reach
         self._peers: dict[int, Connection] = {}
-        self._server: Connection | None = None
-        self._inbox: deque[dict[str, Any]] = deque()
-        self._lines: list[str] = []
-        self._held: float | None = None
         self._leaving = False
         self._asked = False
         self._alone_since = time.monotonic()
@@ -74,32 +68,38 @@ class Loop:
             for fd, _ in self._poll.poll(self._patience_ms()):
                 self._attend(fd)
             self._reap()
-            lines = self._serve()
+            self._serve()
             self._heed()
             now = time.monotonic()
             self._bodies.advance(now)
             self._adopted.look(now)
             ends = self._bodies.settle()
+            if ends:
+                self._try(self._requests.start, "a launch that waited")
             self._ledger.flush()  # before the signals: a stop that began is seen through
             self._bodies.signal_all()
             for _ in ends:
                 self._reach("runner:after-end")
             self._sync(now)
-            self._send(lines + ends, now)
+            begun, self._requests.begun = self._requests.begun, []
+            self._tell([*begun, *ends], now)
+            self._send(now)
+            for _ in begun:
+                self._reach("runner:told")
 
     def _idle(self) -> bool:
         if self._bodies.by_id or (self._stay and not self._leaving):
             return False
         if self._leaving:
             return True
-        return self._server is None and time.monotonic() - self._alone_since > LINGER_S
+        return not self._servers.connected and time.monotonic() - self._alone_since > LINGER_S
 
     def _patience_ms(self) -> float:
-        if self._inbox:
+        if self._servers.talking():
             return 0
         now = time.monotonic()
-        held = None if self._held is None else max(0.0, self._held - now)
-        waits = [self._bodies.next_in(now), self._adopted.next_in(), self._ledger.sync_in(now), held, LINGER_S]
+        waits = [self._bodies.next_in(now), self._adopted.next_in(), self._ledger.sync_in(now), LINGER_S]
+        waits += [server.due_in(now) for server in self._servers.connected]
         return 1000 * min(wait for wait in waits if wait is not None) + 1
 
     def _attend(self, fd: int) -> None:
@@ -121,25 +121,34 @@ class Loop:
                     return
                 self._bodies.reaped(pid, status, usage)
 
-    def _serve(self) -> list[str]:
+    def _serve(self) -> None:
         """What a server said before it went away still counts, until another one comes."""
-        lines: list[str] = []
-        for _ in range(min(REQUESTS_A_TURN, len(self._inbox))):
-            request = self._inbox.popleft()
-            try:
-                lines += self._answer(request)
-            except (KeyError, TypeError, ValueError) as error:
-                print(f"bad request {str(request)[:200]}: {error!r}", file=sys.stderr, flush=True)
-        return lines
+        now = time.monotonic()
+        for server in self._servers.talking():
+            asked = server.link.requests
+            for _ in range(min(REQUESTS_A_TURN, len(asked))):
+                request = asked.popleft()
+                self._try(partial(self._do, request, server, now), request)
 
-    def _answer(self, request: dict[str, Any]) -> list[str]:
+    def _do(self, request: dict[str, Any], server: Server, now: float) -> None:
+        lines = self._answer(request, server)
+        self._reach("runner:request-done")
+        server.tell(lines, now)
+
+    def _answer(self, request: dict[str, Any], server: Server) -> list[str]:
         if request["op"] == "bye":
-            self._leaving = not self._stay
+            self._leaving = not self._stay and all(each is server for each in self._servers.connected)
             return []
         if request["op"] == "upgrade":
             self.upgrade = None if self._ledger.full else request["argv"]
             return []
-        return self._requests.answer(request)
+        return self._requests.answer(request, server)
+
+    def _try(self, act: Callable[[], None], request: object) -> None:
+        try:
+            act()
+        except (KeyError, TypeError, ValueError) as error:
+            print(f"bad request {str(request)[:200]}: {error!r}", file=sys.stderr, flush=True)
 
     def _accept(self) -> None:
         sock, _ = self._listener.accept()
@@ -152,7 +161,7 @@ class Loop:
 
     def _hear(self, peer: Connection) -> None:
         alive = peer.read() and peer.flush()
-        if peer is not self._server and peer.requests:
+        if peer.requests and not self._servers.knows(peer):
             alive = alive and self._greet(peer)
         if alive:
             self._listen(peer)
@@ -160,20 +169,17 @@ class Loop:
             self._drop(peer)
 
     def _greet(self, peer: Connection) -> bool:
-        """The newest server to say hello is the server; what an older one still had to say is discarded."""
         hello = peer.requests.popleft()
         fits = hello.get("op") == "hello" and hello.get("protocol") == PROTOCOL
         answer = {"op": "hello", "protocol": PROTOCOL, **self._facts, "pipelines": self._ledger.pipelines}
         if not fits or hello.get("boot") not in (None, self._ledger.boot):
             peer.send([encode(answer)])
             return False
-        if self._server:
-            self._requests.suspect = False
-            self._drop(self._server)
-        self._server, self._inbox, self._leaving = peer, peer.requests, False
-        self._lines = []
-        self._starter.greet(hello["env"], hello["user"])
-        return peer.send([encode(answer), *self._ledger.unacknowledged()])
+        self._servers.greet(peer, hello)
+        self._leaving = False
+        ends = self._ledger.unacknowledged()
+        untold = [line for attempt, line in ends if self._servers.driver(pipeline_of(attempt)) is None]
+        return peer.send([encode(answer), *untold])
 
     def _listen(self, peer: Connection) -> None:
         self._poll.modify(peer.fd, select.POLLIN | (select.POLLOUT if peer.pending else 0))
@@ -182,8 +188,7 @@ class Loop:
         del self._peers[peer.fd]
         self._poll.unregister(peer.fd)
         peer.close()
-        if peer is self._server:
-            self._server = None
+        if self._servers.leave(peer):
             self._requests.suspect = False
             self._alone_since = time.monotonic()
 
@@ -191,19 +196,20 @@ class Loop:
         if self._ledger.sync_in(now) == 0:
             self._ledger.sync()
 
-    def _send(self, lines: list[str], now: float) -> None:
-        """Starts wait a little for company: nothing hangs on them, and many tasks end before they are told."""
-        if self._held is None and lines:
-            self._held = now + HOLD_S
-        self._lines += lines
-        urgent = any(not line.startswith(STARTED) for line in lines)
-        if self._held is None or not (urgent or now >= self._held):
-            return
-        lines, self._lines, self._held = self._lines, [], None
-        if self._server and self._server.send(lines):
-            self._listen(self._server)
-        elif self._server:
-            self._drop(self._server)
+    def _tell(self, news: Iterable[tuple[str, str]], now: float) -> None:
+        """Whoever drives the pipeline of each attempt."""
+        for attempt, line in news:
+            for server in self._servers.listeners(pipeline_of(attempt)):
+                server.tell([line], now)
+
+    def _send(self, now: float) -> None:
+        for server in list(self._servers.connected):
+            if server.due_in(now) != 0:
+                continue
+            if server.send():
+                self._listen(server.link)
+            else:
+                self._drop(server.link)
 
     def _ask_to_leave(self, *_: object) -> None:
         """SIGTERM: the runner ends when nothing runs any more."""
@@ -213,6 +219,7 @@ class Loop:
         """Of a machine that shuts down whatever runs is stopped, so that it ends while somebody can see it."""
         asked, self._asked = self._asked, False
         if asked and shutdown.is_near():
+            self._requests.room.close()
             for body in list(self._bodies.by_id.values()):
                 self._bodies.stop(body, shutdown.stop(body.grace_s))
 

@@ -1,4 +1,4 @@
-"""What each request of the server does; the answers are lines for it."""
+"""What each request of a server does; the answers are lines for it."""
 
 from __future__ import annotations
 
@@ -12,24 +12,36 @@ from .bodies import Bodies, Body, end_record
 from .ending import LOST, Stop, Verdict
 from .ledger import Ledger, pipeline_of
 from .program import CannotStart
+from .room import Entry, Room
+from .servers import Server, Servers
 from .spawn import Logs, Starter
 from .wire import encode
 
 ATTEMPT = re.compile(r"[a-z](-?-?[a-z0-9])*")
+NO_ROOM = "tasks of other servers have the CPUs or GPUs that it asks for"
 POWER_LOST = f"{LOST}: the machine went down"
 
 
 class Requests:
-    """Every verb may be repeated. ``suspect``: after a power loss, what is unknown may have run."""
+    """Every verb may be repeated. ``suspect``: after a power loss, what is unknown may have run.
 
-    def __init__(self, ledger: Ledger, bodies: Bodies, *, adopted: Adopted, starter: Starter, logs: Logs) -> None:
+    ``begun`` are attempts that were launched since somebody looked, with the line to tell of each.
+    """
+
+    def __init__(
+        self, ledger: Ledger, bodies: Bodies, *, servers: Servers, adopted: Adopted, starter: Starter, logs: Logs
+    ) -> None:
+        self.room = Room(bodies)
+        self.begun: list[tuple[str, str]] = []
+        self._servers = servers
         self._ledger = ledger
         self._bodies = bodies
         self._adopted = adopted
         self._starter = starter
         self._logs = logs
         self.suspect = ledger.power_lost
-        self._verbs: dict[str, Callable[[dict[str, Any]], list[str]]] = {
+        self._cleared: set[str] = set()  # pipelines that were asked after since, all that was open of them at once
+        self._verbs: dict[str, Callable[[dict[str, Any], Server], list[str]]] = {
             "launch": self.launch,
             "stop": self.stop,
             "recall": self.recall,
@@ -37,29 +49,35 @@ class Requests:
             "forget": self.forget,
         }
 
-    def answer(self, request: dict[str, Any]) -> list[str]:
-        return self._verbs[request["op"]](request)
+    def answer(self, request: dict[str, Any], server: Server) -> list[str]:
+        return self._verbs[request["op"]](request, server)
 
-    def launch(self, request: dict[str, Any]) -> list[str]:
+    def launch(self, request: dict[str, Any], server: Server) -> list[str]:
         attempt = _checked(request["id"])
+        admitted = self._admits(attempt, request["fence"], server)
         if line := self._known(attempt):
             return [line]
-        if not self._ledger.admits(pipeline_of(attempt), request["fence"]):
+        if not admitted:
             return []  # its owner is no longer the owner
+        self._clear(attempt)
         if self._ledger.full:
             return [self._end(attempt, Verdict(None, "refused", "the disk of the runner's journal is full"))]
-        try:
-            body = self._starter.start(request)
-        except FileExistsError:
-            return [self._investigate(attempt)]
-        except CannotStart as error:
-            reason = "refused" if error.code is None else "not-started"
-            return [self._end(attempt, Verdict(error.code, reason, error.message))]
-        self._bodies.add(body)
-        return [self._witness(body)]
+        self.room.ask(request, server.greeting)
+        self.start()
+        return [encode({"op": "held", "id": attempt, "why": NO_ROOM})] if self.room.holds(attempt) else []
 
-    def stop(self, request: dict[str, Any]) -> list[str]:
+    def start(self) -> None:
+        """Start whatever there is room for."""
+        for entry, cards in self.room.admit():
+            attempt = entry.request["id"]
+            if self._ledger.admits(pipeline_of(attempt), entry.request["fence"]):
+                self.begun.append((attempt, self._start(attempt, entry, cards)))
+
+    def stop(self, request: dict[str, Any], server: Server) -> list[str]:
         attempt = _checked(request["id"])
+        if self._servers.outranks(server, pipeline_of(attempt)):
+            return []
+        self.room.withdraw(attempt)
         if attempt not in self._bodies.by_id and attempt not in self._ledger.ends:
             if not self._logs.exists(attempt):
                 return [self._end(attempt, Verdict(None, "void", request["message"]))]
@@ -70,24 +88,55 @@ class Requests:
         self._stop(body, request)
         return []
 
-    def recall(self, request: dict[str, Any]) -> list[str]:
-        return [self._recall(_checked(attempt), fence) for attempt, fence in request["ids"].items()]
+    def recall(self, request: dict[str, Any], server: Server) -> list[str]:
+        asked: dict[str, int] = request["ids"]
+        lines = [self._recall(_checked(attempt), fence, server) for attempt, fence in asked.items()]
+        for attempt in asked:
+            self._clear(attempt)
+        return lines
 
-    def acknowledge(self, request: dict[str, Any]) -> list[str]:
+    def acknowledge(self, request: dict[str, Any], _server: Server) -> list[str]:
         self._ledger.acknowledge(request["ids"])
         return []
 
-    def forget(self, request: dict[str, Any]) -> list[str]:
-        self._ledger.forget(request["pipelines"])
+    def forget(self, request: dict[str, Any], _server: Server) -> list[str]:
+        self._servers.forget(self._ledger.forget(request["pipelines"]))
         return []
 
-    def _recall(self, attempt: str, fence: int) -> str:
-        self._ledger.admits(pipeline_of(attempt), fence)
+    def _admits(self, attempt: str, fence: int, server: Server) -> bool:
+        pipeline = pipeline_of(attempt)
+        admitted = self._ledger.admits(pipeline, fence)
+        if admitted:
+            self._servers.note(server, pipeline, fence)
+        return admitted
+
+    def _clear(self, attempt: str) -> None:
+        if self.suspect:
+            self._cleared.add(pipeline_of(attempt))
+
+    def _start(self, attempt: str, entry: Entry, cards: list[str]) -> str:
+        request, greeting = entry
+        if cards != request.get("cards", []):
+            request["env"]["CUDA_VISIBLE_DEVICES"] = ",".join(cards)
+        try:
+            body = self._starter.start(request, greeting.env, greeting.user)
+        except FileExistsError:
+            return self._investigate(attempt)
+        except CannotStart as error:
+            reason = "refused" if error.code is None else "not-started"
+            return self._end(attempt, Verdict(error.code, reason, error.message))
+        body.cpu_m, body.cards = request.get("cpu", 0), tuple(cards)
+        self._bodies.add(body)
+        return self._witness(body)
+
+    def _recall(self, attempt: str, fence: int, server: Server) -> str:
+        if self._admits(attempt, fence, server):
+            self.room.withdraw(attempt)
         if line := self._known(attempt):
             return line
         if self._logs.exists(attempt):
             return self._investigate(attempt)
-        if self.suspect:
+        if self.suspect and pipeline_of(attempt) not in self._cleared:
             return self._end(attempt, Verdict(None, "lost", POWER_LOST))
         return encode({"op": "absent", "id": attempt, "fence": fence})
 
@@ -120,6 +169,8 @@ class Requests:
                 "born": body.born,
                 "timeout": body.timeout_s,
                 "grace": body.grace_s,
+                "cpu": body.cpu_m,
+                "cards": body.cards,
             }
         )
 

@@ -85,32 +85,27 @@ class Logs:
 
 
 class Starter:
-    """Starts processes; ``greet`` says with which environment and as whom."""
+    """Starts processes, with the environment and as the user that the server wants."""
 
     def __init__(self, logs: Logs, processes: Processes, *, reach: Callable[[str], None], fast: bool = True) -> None:
         self._logs = logs
         self._processes = processes
         self._reach = reach
         self._fast = fast
-        self._env: dict[str, str] = {}
-        self._user: str | None = None
 
-    def greet(self, env: Mapping[str, str], user: str | None) -> None:
-        self._env = dict(env)
-        self._user = user
-        if user is not None:
-            self._processes.give_up_privileges()
-
-    def start(self, request: Mapping[str, Any]) -> Body:
+    def start(self, request: Mapping[str, Any], inherited: dict[str, str], username: str | None) -> Body:
         """FileExistsError: never start it again. CannotStart: it never ran."""
-        user = task_user(self._user)
+        if username is not None:
+            self._processes.give_up_privileges()
+        user = task_user(username)
         owner = (user.uid, user.gid) if user else None
         for folder in request["make"]:
             make_folder(folder, owner)
+        self._reach("runner:folders-made")
         log = self._create_log(request["id"], user)
         try:
             self._reach("runner:after-file")
-            return self._start(request, log, user)
+            return self._start(request, inherited | request["env"], log=log, user=user)
         finally:
             os.close(log)
 
@@ -124,8 +119,7 @@ class Starter:
             message = f"cannot make the log {self._logs.path(attempt)}: {os.strerror(error.errno or 0).lower()}"
             raise CannotStart(None, message) from error
 
-    def _start(self, request: Mapping[str, Any], log: int, user: TaskUser | None) -> Body:
-        env = self._env | request["env"]
+    def _start(self, request: Mapping[str, Any], env: dict[str, str], *, log: int, user: TaskUser | None) -> Body:
         enter(request["cwd"])
         oom_kills = self._processes.oom_kills()
         try:

@@ -23,6 +23,7 @@ from .journal import Journal
 from .ledger import Ledger
 from .loop import Loop
 from .requests import Requests
+from .servers import Servers
 from .spawn import Logs, Starter
 
 ALREADY_RUNNING = 75  # EX_TEMPFAIL
@@ -112,7 +113,8 @@ def build(options: dict[str, str], listener: socket.socket) -> tuple[Loop, Ledge
     adopted = Adopted(processes, bodies, ledger=ledger, logs=logs, poll=poll)
     adopted.take_over(same_boot=not ledger.rebooted)
     starter = Starter(logs, processes, reach=reach, fast=not portable)
-    requests = Requests(ledger, bodies, adopted=adopted, starter=starter, logs=logs)
+    servers = Servers()
+    requests = Requests(ledger, bodies, servers=servers, adopted=adopted, starter=starter, logs=logs)
     facts: dict[str, Any] = {
         "version": options.get("version", ""),
         "runner": ledger.runner,
@@ -126,7 +128,7 @@ def build(options: dict[str, str], listener: socket.socket) -> tuple[Loop, Ledge
         bodies=bodies,
         adopted=adopted,
         requests=requests,
-        starter=starter,
+        servers=servers,
         facts=facts,
         stay="stay" in options,
         reach=reach,
