@@ -5,7 +5,7 @@
     test        install and run the tests; what follows goes to pytest: dev.py test -k graph
     test-kubernetes  the tests of tests/kubernetes, on the cluster of KUBECONFIG or one of their own
     simulate    seeded schedules of crashes and faults, ODIN_SEEDS of them; simulate --seed N replays one
-    chaos       servers, runners and PostgreSQL killed while pipelines run; chaos --help
+    chaos       everything broken while pipelines run, and the rows of the scoreboard; chaos --help
     lint        formatting, rules, types and import contracts
     cover       the tests with coverage of model and engine, which must reach 95 %
     screens     pictures of what the commands show in a real terminal, in test-output/screens
@@ -228,7 +228,7 @@ def simulate(*words):
 
 
 def chaos(*words):
-    run_from_tests("chaos.havoc", words)
+    run_from_tests("chaos", words)
 
 
 def run_from_tests(module, words):

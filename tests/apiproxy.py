@@ -1,6 +1,7 @@
 """A proxy before an API server that does to calls what networks and servers do: loses, delays, refuses, cuts.
 
 It speaks plain HTTP to the client and passes its credentials on. ``fault`` is asked about each call.
+``ODIN_FAULT_TALLY`` names a file that gets a line with what was done to calls, when a proxy ends.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import os
 import socket
 import ssl
 import struct
@@ -90,6 +92,7 @@ class ApiProxy:
     calls: Counter[tuple[str, str]] = field(default_factory=Counter)
     log: list[tuple[Call, Fault | None]] = field(default_factory=list)
     faults: int = 0
+    ever: Counter[str] = field(default_factory=Counter)  # since it is there, whatever was forgotten meanwhile
     most_at_once: int = 0
     port: int = 0
     _at_once: int = 0
@@ -112,6 +115,9 @@ class ApiProxy:
             ready.set()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if tally := os.environ.get("ODIN_FAULT_TALLY"):
+            with Path(tally).open("a") as file:
+                print(json.dumps(self.ever), file=file)
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
         self._loop.close()
@@ -150,6 +156,7 @@ class ApiProxy:
             if how != "swallow":
                 over.set()
             self._watches.pop(key, None)
+        self.ever["silent" if how == "swallow" else "cut"] += len(cut)
         return len(cut)
 
     async def _serve(self, ready: threading.Event) -> None:
@@ -183,6 +190,8 @@ class ApiProxy:
         self.calls[call.verb, call.resource] += 1
         self.log.append((call, fault))
         self.faults += fault is not None
+        self.ever["faults"] += fault is not None
+        self.ever["expired"] += isinstance(fault, Expire) or (isinstance(fault, Say) and fault.status == 410)
         self._at_once += call.verb != "watch"
         self.most_at_once = max(self.most_at_once, self._at_once)
         try:

@@ -26,7 +26,16 @@ ELSEWHERE = ("backup:", "restore:", "resume:")
 OF_SERVER = [point for point in POINTS if point not in OF_RUNNER and not point.startswith(ELSEWHERE)]
 TURNS = max(1, int(os.environ.get("ODIN_CHAOS", "5")) // 10)
 # How often the course below passes a point, at least; 1 where nothing is said.
-PASSES = {"engine": 12, "git": 2, "submit": 2, "checkout": 2, "runner": 8, "runner:term-sent": 1}
+PASSES = {
+    "engine": 12,
+    "git": 2,
+    "submit": 2,
+    "build": 2,
+    "checkout": 2,
+    "place:launched": 4,
+    "runner": 8,
+    "runner:term-sent": 1,
+}
 
 
 def fault(point, turn):
@@ -64,7 +73,7 @@ class Unnamed:
 
 
 class Course:
-    """Two pipelines, one of them cancelled; then the other is removed. Through everything that may happen.
+    """A new user; two pipelines, one of them cancelled; then the other is removed. Through everything that may happen.
 
     The diamond's files are templates, filled in with where the ledger is.
     """
@@ -76,6 +85,7 @@ class Course:
         self.plan, self.other = diamond(), cancelled()
 
     def run(self):
+        self.add_user()
         templates = {f"{name}.jinja2": text for name, text in self.plan.files(Unnamed).items()}
         self.diamond = self.launched("diamond", templates, {"ledger": str(self.oracle.path)})
         self.slow = self.launched("slow", self.other.files(self.oracle))
@@ -86,6 +96,12 @@ class Course:
     def slow_is_on(self):
         """Also where it was lost before it could tell: then it is over, and so is the pipeline."""
         return self.oracle.has("start", f"{self.slow}--slow") or self.api.pipeline(self.slow)["outcome"]
+
+    def add_user(self):
+        new = {"username": "bob", "password": "a cow in the snow", "role": "viewer"}
+        answer = self.api.ask("POST", "/v1/users", {"user": new})
+        assert answer.status in (200, 409), answer.body  # 409: the answer was lost, not the user
+        assert [one["username"] for one in self.api.get("/v1/users?q=bob")["users"]] == ["bob"]
 
     def launched(self, name, files, context=None):
         answer = self.api.write(name, files)

@@ -73,8 +73,7 @@ class Judge:
         self._halted: dict[PipelineId, Happened] = {}
         self._open: dict[AttemptId, tuple[int, tuple[str, ...]]] = {}
         capacity = schedule.capacity
-        # Several servers each know what they gave, not what the others did.
-        self._cpu_m = None if schedule.several else capacity.cpu_m
+        self._cpu_m = capacity.cpu_m
         self._cards = frozenset(capacity.cards)
 
     def blame(self, sentence: str) -> None:
@@ -194,7 +193,8 @@ class Judge:
         if now[0] is AttemptState.ENDED:
             self._open.pop(name, None)
             self._agrees(name, now)
-        elif was is None and self._cpu_m is not None:
+        elif was is None and self._cpu_m is not None and not self._schedule.several:
+            # Several servers each know what they gave, not what the others did: the place decides.
             self._open[name] = (self._cpu_of(row.submission.tasks[idx].cpu_m), now[2])
             self._admitted()
 

@@ -207,10 +207,10 @@ def applies_an_end_twice(patch: pytest.MonkeyPatch) -> None:
 def leaves_alone_what_it_took_over(patch: pytest.MonkeyPatch) -> None:
     """A pipeline of a server that died is read, and then waits for something to happen."""
 
-    def reload(self: Turns, identity: Any) -> None:
-        self.world.drop(identity)
-        found = self._store.load(identity)
-        if found is not None:
+    def reload(self: Turns, ids: Any) -> None:
+        for identity in ids:
+            self.world.drop(identity)
+        for found in self._store.load(ids):
             self.world.adopt(found)
 
     patch.setattr(Turns, "_reload", reload)

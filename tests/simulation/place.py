@@ -7,10 +7,12 @@ several in any order, late, and often twice; a connection that breaks takes all 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from odin.executors.protocol import Capacity, TaskLaunch
+from odin.model.admission import shape
 from odin.model.ids import AttemptId, PipelineId, split_resource
 from odin.model.reports import Absent, Away, Back, Ended, Held, Placed, Reason, Recall, Report, Started
 
@@ -61,6 +63,7 @@ class Place:
         self._ends = CLUSTER_ENDS if cluster else MACHINE_ENDS
         self._fences: dict[PipelineId, int] = {}
         self._forgotten: set[PipelineId] = set()
+        self._waiting: dict[AttemptId, TaskLaunch] = {}  # on a machine, for what the tasks of others have
         self._marks: set[AttemptId] = set()  # whatever ever had a start record
 
     def kept(self) -> tuple[PipelineId, ...]:
@@ -74,9 +77,13 @@ class Place:
             if body is not None:
                 self._repeat(body)
             elif self._admits(task.origin.pipeline, task.fence):
-                self._begin(task)
+                self._waiting[task.attempt] = task
+                self._give_room()
+                if task.attempt in self._waiting:
+                    self._say(Held(task.attempt, "others have the room"))
 
     def stop(self, attempt: AttemptId, message: str, grace_s: float) -> None:
+        self._waiting.pop(attempt, None)
         body = self.bodies.get(attempt)
         if body is None and attempt in self._marks:
             return  # forgotten, so it is over and everybody knows
@@ -93,7 +100,8 @@ class Place:
 
     def recall(self, attempts: Mapping[AttemptId, Recall]) -> None:
         for attempt, asked in attempts.items():
-            self._admits(split_resource(attempt)[0], asked.fence)
+            if self._admits(split_resource(attempt)[0], asked.fence):
+                self._waiting.pop(attempt, None)
             body = self.bodies.get(attempt)
             if body is not None:
                 self._repeat(body)
@@ -127,12 +135,30 @@ class Place:
     def die(self) -> None:
         """The runner is killed: bodies run on, and how they end meanwhile is not seen."""
         self.blind = True
+        self._waiting.clear()
         self._schedule.after(0.2 + 3 * self._random(), self._revive)
         for link in list(self.links):
             link.cut("the runner is gone")
 
     def _revive(self) -> None:
         self.blind = False
+
+    def _give_room(self) -> None:
+        """Start those that wait, in order, as far as nothing is given twice."""
+        for task in list(self._waiting.values()):
+            running = [each.task for each in self.bodies.values() if each.task is not None and each.end is None]
+            free = [card for card in self.capacity.cards if not any(card in each.cards for each in running)]
+            cpu_m = sum(self._cpu_of(each) for each in (*running, task))
+            if self.capacity.cpu_m is not None and (cpu_m > self.capacity.cpu_m or len(free) < len(task.cards)):
+                return
+            if self._waiting.pop(task.attempt, None) is None:
+                continue  # one that could not begin made room for it
+            if self._fences[task.origin.pipeline] <= task.fence:
+                chosen = sorted(free, key=lambda card, asked=task.cards: card not in asked)  # type: ignore[misc]
+                self._begin(replace(task, cards=tuple(chosen[: len(task.cards)])))
+
+    def _cpu_of(self, task: TaskLaunch) -> int:
+        return shape(task.spec, self.capacity.cpu_m).cpu_m
 
     def _admits(self, pipeline: PipelineId, fence: int) -> bool:
         seen = self._fences.get(pipeline, 0)
@@ -175,9 +201,9 @@ class Place:
             self._schedule.judge.started(body.attempt, task)
         body.ran = True
         body.started_at = self._schedule.wall
-        self._say(Started(body.attempt, body.started_at))
+        self._say(Started(body.attempt, body.started_at, cards=task.cards))
         chance = self._random()
-        lasts_s = (0.0, 0.01, 1.0, 30.0)[int(4 * chance)] * (1 + self._random())
+        lasts_s = (0.0, 0.01, 1.0, self._schedule.longest_s)[int(4 * chance)] * (1 + self._random())
         if self._cluster and chance < 0.02:
             self._later(body, lasts_s, self._suspend)
         elif task.timeout_s is not None and lasts_s > task.timeout_s:
@@ -210,12 +236,13 @@ class Place:
         body.end = Ended(body.attempt, code, reason, self._schedule.wall, message, body.started_at)
         self._schedule.judge.ended(body.end, body.task)
         self._say(body.end)
+        self._give_room()
 
     def _repeat(self, body: Body) -> None:
         if body.end is not None:
             self._say(body.end)
         elif body.started_at is not None:
-            self._say(Started(body.attempt, body.started_at))
+            self._say(Started(body.attempt, body.started_at, cards=body.task.cards if body.task is not None else ()))
         else:
             self._say(Placed(body.attempt) if self._cluster else Started(body.attempt, self._schedule.wall))
 

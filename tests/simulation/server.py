@@ -91,12 +91,10 @@ class Session:
         found = [row for row in self._memory.rows.values() if row.outcome is None and row.owner is self._server]
         return [self._memory.load(row) for row in found]
 
-    def load(self, identity: PipelineId) -> Pipeline | None:
+    def load(self, ids: Sequence[PipelineId]) -> list[Pipeline]:
         self._reach()
-        row = self._memory.rows.get(identity)
-        if row is None or row.outcome is not None or row.owner is not self._server:
-            return None
-        return self._memory.load(row)
+        found = [self._memory.rows[identity] for identity in ids if identity in self._memory.rows]
+        return [self._memory.load(row) for row in found if row.outcome is None and row.owner is self._server]
 
     def final(self, ids: Sequence[PipelineId]) -> list[PipelineId]:
         self._reach()

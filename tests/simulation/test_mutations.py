@@ -5,7 +5,7 @@ import pytest
 from simulation.mutations import MUTATIONS
 from simulation.runs import run
 
-ENOUGH = 6000
+ENOUGH = 20_000  # as many as the gate runs
 
 
 @pytest.mark.parametrize("name", MUTATIONS)

@@ -73,7 +73,7 @@ class Both(Memory):
 
     def load(self, row):
         loaded = super().load(row)
-        assert self._real.load(row.submission.id) == loaded
+        assert self._real.load([row.submission.id]) == [loaded]
         return loaded
 
     def positions(self, ids):
