@@ -59,6 +59,7 @@ log = logging.getLogger("odin")
 
 # The engine must not wait 5 ms for a busy request thread to let go of the interpreter (architecture.md).
 SWITCH_INTERVAL_S = 0.0005
+SHARING = "; several servers share a folder on one PostgreSQL, see ODIN_DATABASE_URL"
 # A collection stops every thread. What is there after the start stays, and most of what comes later dies without one.
 COLLECT = 5_000, 10, 20
 STARTED, USAGE, REFUSED, FAILED = 0, 2, 8, 9
@@ -206,11 +207,13 @@ class Server:
     def _hold_folder(self) -> None:
         """Alone on a database of its own; on PostgreSQL with others."""
         data, alone = self._settings.data, self._settings.database_url.startswith("sqlite")
-        remedy = "give this one another --data" if alone else "wait until it has ended"
-        self._hold(data / "server.lock", f"the data folder {data}", remedy, shared=not alone)
+        remedy = f"give this one another --data{SHARING}" if alone else "wait until it has ended"
+        self._folder = self._hold(data / "server.lock", f"the data folder {data}", remedy, shared=not alone)
 
-    def _hold(self, lock: Path, what: str, remedy: str, *, shared: bool = False) -> None:
-        self._stack.callback(Holder(lock, what, remedy, shared=shared).release)
+    def _hold(self, lock: Path, what: str, remedy: str, *, shared: bool = False) -> Holder:
+        holder = Holder(lock, what, remedy, shared=shared)
+        self._stack.callback(holder.release)
+        return holder
 
     def _hold_file(self, path: Path) -> None:
         file = f"the database {path}"
@@ -232,13 +235,14 @@ class Server:
         if bring_up_to_date(database):
             log.info("the database was brought to this version's schema")
         reach("start:migrated")
+        self._folder.claim(settings.data / "store", store_id(database))
         repository = Repository.open(settings.data / "jobs.git", remote=settings.jobs_remote)
         self._stack.callback(repository.close)
         checkouts = Checkouts(repository, layout.checkouts)
-        queries = Queries(database)
-        backend = self._backend(database, repository, queries)
-        self._stack.callback(backend.close)
         clock = Clock(moment(database))
+        queries = Queries(database, clock.now)
+        backend = self._backend(database, repository, queries, clock)
+        self._stack.callback(backend.close)
         deletions = Deletions(database, clock.now)
         cleaner = Cleaner(layout, settings.data / "logs", deletions, checkouts, queries, backend.objects)
         builds = Builds(layout, checkouts, WorkFolders(repository), queries, Keepsakes(layout, settings.data / "logs"))
@@ -271,10 +275,10 @@ class Server:
             log.info("other servers on this database: %s", ", ".join(others))
         return leases
 
-    def _backend(self, database: Database, repository: Repository, queries: Queries) -> Backend:
+    def _backend(self, database: Database, repository: Repository, queries: Queries, clock: Clock) -> Backend:
         settings, layout = self._settings, self._layout
         if settings.executor == "local":
-            return wiring.local(settings, layout)
+            return wiring.local(settings, layout, clock.now)
         store, keep = store_id(database), Happenings(database).keep
         return wiring.kubernetes(settings, layout, store, Deliveries(repository), queries, keep)
 

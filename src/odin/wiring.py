@@ -62,7 +62,7 @@ def task_user(settings: Settings) -> TaskUser | None:
     return TaskUser.named(settings.task_user) if settings.task_user is not None else None
 
 
-def local(settings: Settings, layout: Layout) -> Backend:
+def local(settings: Settings, layout: Layout, now: Callable[[], float]) -> Backend:
     """Processes of this machine."""
     place = LocalExecutor(
         data=settings.data,
@@ -70,6 +70,7 @@ def local(settings: Settings, layout: Layout) -> Backend:
         cpu_m=round(settings.local_cpus * 1000),
         cards=LocalNodes.cards(),
         task_user=settings.task_user,
+        now=now,
     )
     nodes = LocalNodes(slots=max(1, int(settings.local_cpus)))
     return Backend(

@@ -290,6 +290,8 @@ def test_a_backup_of_sqlite_is_restored_into_postgresql_and_what_runs_goes_on(mo
     moving.operate("odin-serve", "backup", file)
     moving.settings["DATABASE_URL"] = url
     moving.operate("odin-serve", "restore", file)
+    assert not (moving.data / "odin.db").exists(), "a start without the setting would go on with it"
+    assert [*moving.data.glob("odin.db.before-*Z")]
     moving.start()
     assert api.get("/v1/pipelines") == before
     assert api.get(f"/v1/resources/{over}/events") == events

@@ -77,3 +77,20 @@ def test_a_token_a_job_and_a_log_of_one_server_are_those_of_all(servers: list[Se
     assert one.api().log(f"{pipeline}--hello") == b"hello\n"
     said = two.operate("odin-fsck", "--repair", code=6).err
     assert "is in use by process" in said
+
+
+def test_f15_a_server_on_another_database_does_not_join_those_of_a_data_folder(own_postgres: Postgres) -> None:
+    with fleet(2, own_postgres.empty(), LOCAL_CPUS=str(CPUS)) as (one, stranger):
+        gate = one.start().folder / "gate"
+        waiting = f"until [ -e {gate} ]; do sleep 0.02; done; cat $ODIN_WORK_PATH/main.yml"
+        one.api().push("long", job(task("first", waiting)))
+        pipeline = one.api().launch("long")
+        one.api().executing(f"{pipeline}--first")
+        stranger.settings = {**stranger.settings, "DATABASE_URL": own_postgres.empty()}
+        said = stranger.operate("odin-serve", "--port", "0", code=9).err
+        assert f"the data folder {one.data} is in use by process" in said
+        assert "on another database; stop that server, or give this one another --data" in said
+        gate.touch()
+        assert one.api().finished(pipeline)["outcome"] == "succeeded", one.api().log(f"{pipeline}--first")
+        one.terminate()
+        stranger.start()

@@ -22,7 +22,7 @@ def bootstrap(users: Users, folder: Path, root_user: str, root_pass: str | None)
     if users.count():
         return None
     username = check_username(root_user)
-    password = root_pass if root_pass is not None else secrets.token_urlsafe(15)
+    password = root_pass if root_pass is not None else secrets.token_hex(12)
     check_password(password, username)
     made = users.create_first(NewUser(username, Role.ADMIN, hasher().hash(password)))
     if made is None or root_pass is not None:

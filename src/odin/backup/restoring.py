@@ -51,7 +51,9 @@ def restore(settings: Settings, source: Path) -> Restored:
         place = stack.enter_context(tempfile.TemporaryDirectory(prefix="restore-", dir=settings.data))
         manifest = archive.read(source, Path(place))
         _check(manifest, Path(place) / archive.DATABASE)
-        switch = Switch(settings.data, database.path, settings.data / "jobs.git")
+        # A server that is started without the setting would go on with the file of before.
+        former = settings.data / archive.DATABASE if database.path is None else None
+        switch = Switch(settings.data, database.path, settings.data / "jobs.git", former)
         switch.clear()
         bundle.read(Path(place) / archive.JOBS, switch.new(switch.jobs))
         copying.raise_fences(Path(place) / archive.DATABASE)

@@ -34,12 +34,13 @@ def refuse_half_done(data: Path) -> None:
 class Switch:
     """``database`` and ``jobs`` are the places; what goes there waits at ``new(place)``.
 
-    ``database`` is None where that is no file.
+    ``database`` is None where that is no file; then ``former`` is the file that it takes the place of, if it is there.
     """
 
     data: Path
     database: Path | None
     jobs: Path
+    former: Path | None = None
 
     @property
     def places(self) -> tuple[Path, ...]:
@@ -77,7 +78,8 @@ class Switch:
         reach("restore:filled")
         (self.data / MARK).unlink()
         sync_folder(self.data)
-        return [aside for place, aside in self._moves(kept) if aside.exists() and place in self.places]
+        named = (*self.places, self.former)
+        return [aside for place, aside in self._moves(kept) if aside.exists() and place in named]
 
     def _begin(self) -> str:
         """The moment of the first restore that was not finished: this one's, or an earlier one's."""
@@ -96,7 +98,7 @@ class Switch:
 
     def _moves(self, kept: str) -> Iterator[tuple[Path, Path]]:
         """The log of the database first: beside a new database it would be taken for that one's."""
-        if (database := self.database) is not None:
+        if (database := self.database or self.former) is not None:
             for ending in (*BESIDE, ""):
                 there = f"{database.name}{ending}"
                 yield database.with_name(there), database.with_name(f"{database.name}{kept}{ending}")

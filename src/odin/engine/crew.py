@@ -22,6 +22,7 @@ from odin.store.leases import Leases, Order
 from odin.store.others import Others
 
 BEAT_S = 2.0
+SAID = 5  # pipelines that are named
 HURRY_S = 0.05  # between two looks, however much is said
 
 log = logging.getLogger("odin.engine")
@@ -128,7 +129,8 @@ class Crew:
 
     def _take_over(self) -> None:
         while taken := self._leases.take_over():  # so many at a time that others may take their share
-            log.warning("%d pipelines are taken over: nobody drove them", len(taken))
+            more = f" and {len(taken) - SAID} more" if len(taken) > SAID else ""
+            log.warning("taken over, for nobody drove them: %s%s", ", ".join(taken[:SAID]), more)
             self._engine.take_over(taken)
 
     def _carry_orders(self) -> None:

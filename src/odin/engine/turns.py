@@ -294,7 +294,8 @@ class Turns:
 
     def _put_off(self, error: OdinError) -> None:
         """The store cannot write now: refuse what is new, keep what has happened, and try again soon."""
-        log.warning("the commit of %d pipelines is put off: %s", len(self.world.changes.pipelines), error)
+        if self._retry_at is None:  # said once
+            log.warning("commits are put off: %s", error)
         new = {each.id for each in self.world.changes.submitted}
         for identity in sorted(new):
             self.world.drop(identity)

@@ -13,8 +13,9 @@ import pwd
 import re
 import selectors
 import socket
+import time
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,8 @@ class LocalExecutor:
     """An ``Executor`` and ``Place`` over the runner of ``data``.
 
     ``shared`` is the folder that tasks see. ``cards`` are the GPUs that may be given to tasks, by index.
-    ``task_user`` is the user that tasks run as (the runner must be root for it), None for the runner's own.
+    ``task_user`` is the user that tasks run as (the runner must be root for it), None for the runner's own. ``now`` is
+    the engine's clock.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class LocalExecutor:
         task_user: str | None = None,
         environ: Mapping[str, str] | None = None,
         runner_options: tuple[str, ...] = (),
+        now: Callable[[], float] = time.time,
     ) -> None:
         environ = os.environ if environ is None else environ
         self._shared = shared
@@ -74,6 +77,7 @@ class LocalExecutor:
         self._env = kept(environ, keep_env) | _identity(task_user)
         self._task_user = task_user
         self._node = machine.host()
+        self._now = now
         self._selector = selectors.DefaultSelector()
         self._poke, self._poked = socket.socketpair()
         self._arrivals: deque[Arrival | Trouble] = deque()
@@ -130,7 +134,9 @@ class LocalExecutor:
         self._send({"op": "stop", "id": attempt, "grace": grace_s, "message": message})
 
     def recall(self, attempts: Mapping[AttemptId, Recall]) -> None:
-        self._send({"op": "recall", "ids": {attempt: asked.fence for attempt, asked in attempts.items()}})
+        fences = {attempt: asked.fence for attempt, asked in attempts.items()}
+        planned = {attempt: asked.planned_at for attempt, asked in attempts.items()}
+        self._send({"op": "recall", "ids": fences, "planned": planned})
 
     def acknowledge(self, attempts: Collection[AttemptId]) -> None:
         self._send({"op": "ack", "ids": list(attempts)})
@@ -167,6 +173,7 @@ class LocalExecutor:
             "user": self._task_user,
             "cpu": self._capacity.cpu_m,
             "cards": self._capacity.cards,
+            "now": self._now(),
         }
 
     def _launch(self, task: TaskLaunch) -> Mapping[str, Any]:

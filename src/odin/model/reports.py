@@ -81,10 +81,14 @@ class Ended:
 
 
 class Recall(NamedTuple):
-    """What is asked of an attempt: its pipeline's fence, and the ``resource_type`` that it would be of."""
+    """What is asked of an attempt: its pipeline's fence, and the ``resource_type`` that it would be of.
+
+    ``planned_at`` is when it was planned, in POSIX seconds by the engine's clock.
+    """
 
     fence: int
     kind: str
+    planned_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

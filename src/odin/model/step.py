@@ -14,7 +14,7 @@ from odin.model import retries
 from odin.model.commands import Built, Event, Halt, Submit, Tick
 from odin.model.ids import AttemptId, PipelineId, split_resource
 from odin.model.quantities import written_bytes
-from odin.model.reports import Absent, Away, Back, Ended, Held, Placed, Reason, Recall, Started
+from odin.model.reports import Absent, Away, Back, Ended, Held, Placed, Reason, Started
 from odin.model.states import AttemptState, Move, Outcome, PipelineStatus, Stop, TaskStatus, move
 from odin.model.world import Attempt, Pipeline, Submission, Task, World, fresh
 
@@ -206,9 +206,8 @@ def _back(world: World, _event: Back, now: float) -> None:
     world.away = None
     for pipeline in list(world.pipelines.values()):
         _judge_place(world, pipeline, now)
-    world.due.recall.update(
-        {name: Recall(pipeline.fence, task.spec.resource_type) for name, (pipeline, task, _) in world.open.items()}
-    )
+    for name in world.open:
+        world.recall(name)
 
 
 def _away(world: World, event: Away, _now: float) -> None:

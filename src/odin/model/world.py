@@ -271,7 +271,7 @@ class World:
             self.pool.take(task.spec, task.attempt.cards)
             name = pipeline.attempt_id(task)
             self.open[name] = (pipeline, task, task.attempt)
-            self.due.recall[name] = Recall(pipeline.fence, task.spec.resource_type)
+            self.recall(name)
             task.ready_at = ready_at
             if task.number == 1:
                 self.limit_wait(pipeline, task)
@@ -279,6 +279,11 @@ class World:
             self.remind(task.due_at, "retry", pipeline, task)
         elif not task.unmet and pipeline.status is PipelineStatus.RUNNING:
             self.offer(pipeline, task, ready_at)
+
+    def recall(self, name: AttemptId) -> None:
+        """Ask the place what became of an open attempt."""
+        pipeline, task, attempt = self.open[name]
+        self.due.recall[name] = Recall(pipeline.fence, task.spec.resource_type, attempt.planned_at)
 
     def offer(self, pipeline: Pipeline, task: Task, ready_at: float) -> None:
         """Queue a task that may start now; ``ready_at`` is when it became so."""

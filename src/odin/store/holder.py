@@ -26,14 +26,33 @@ class Holder:
         ``what`` is locked, in words; ``remedy`` says what else can be done than stopping the holder. ``shared``: with
         others who say so too.
         """
+        self._what, self._how = what, fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            _take(self._file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+            _take(self._file, self._how)
         except BlockingIOError:
             holder = _named(self._file)
             os.close(self._file)
             raise Conflict(f"{what} is in use by {holder}; stop that server, or {remedy}") from None
         os.pwrite(self._file, f"process {os.getpid()} on {socket.gethostname()}\n".encode().ljust(NAMED_BYTES), 0)
+
+    def claim(self, path: Path, store: str) -> None:
+        """Note in ``path`` which store it is held for, as all do who hold it together.
+
+        Raises Conflict while others hold it for another store: each would remove what it does not know.
+        """
+        _make_once(path, store)
+        if path.read_text() == store:
+            return
+        try:
+            _take(self._file, fcntl.LOCK_EX)
+        except BlockingIOError:
+            said = f"{self._what} is in use by {_named(self._file)}, on another database"
+            raise Conflict(f"{said}; stop that server, or give this one another --data") from None
+        fresh = path.with_name(f"{path.name}.{os.getpid()}")
+        fresh.write_text(store)
+        fresh.replace(path)
+        _take(self._file, self._how)
 
     def release(self) -> None:
         os.close(self._file)
@@ -95,13 +114,18 @@ def _take(file: int, how: int) -> None:
 def data_id(folder: Path) -> str:
     """What a data folder is called, made once, whoever comes first. For who holds its lock."""
     path = folder / "id"
+    _make_once(path, secrets.token_hex(16))
+    return path.read_text().strip()
+
+
+def _make_once(path: Path, text: str) -> None:
+    """A file with all of the text, unless somebody else was quicker."""
     if not path.exists():
-        fresh = path.with_name(f"id.{os.getpid()}")
-        fresh.write_text(secrets.token_hex(16))
+        fresh = path.with_name(f"{path.name}.{os.getpid()}")
+        fresh.write_text(text)
         with suppress(FileExistsError):
             os.link(fresh, path)
         fresh.unlink()
-    return path.read_text().strip()
 
 
 def _named(file: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -131,10 +131,11 @@ class Filter:
 
 
 class Queries:
-    """Reads through snapshots; may be used from any thread."""
+    """Reads through snapshots; may be used from any thread. ``now`` is the clock of answers that are kept for a day."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, now: Callable[[], float] = time.time) -> None:
         self._database = database
+        self._now = now
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
@@ -277,11 +278,11 @@ class Queries:
     def idempotent(self, request: Idempotency) -> Answer | None:
         """The answer that this request got before; see ``odin.store.idempotency``."""
         with self.snapshot() as connection:
-            return kept.recalled(connection, request, now=time.time())
+            return kept.recalled(connection, request, now=self._now())
 
     def remember(self, request: Idempotency, answer: Answer) -> None:
         """Keep an answer for a day."""
-        self._database.write(lambda connection: kept.keep(connection, request, answer, now=time.time()))
+        self._database.write(lambda connection: kept.keep(connection, request, answer, now=self._now()))
 
 
 # Statements that are built once: to build one for each reading costs twice what it takes to run it.

@@ -140,8 +140,8 @@ class Machine:
     def stop(self, name: str, grace_s: float = 5.0) -> None:
         self.executor.stop(self.id(name), kind="Pod", grace_s=grace_s, message="cancelled by ann")
 
-    def recall(self, *names: str, fence: int = 2) -> None:
-        self.executor.recall({self.id(name): Recall(fence, "Pod") for name in names})
+    def recall(self, *names: str, fence: int = 2, planned_at: float | None = None) -> None:
+        self.executor.recall({self.id(name): Recall(fence, "Pod", planned_at) for name in names})
 
     # what came of it
 
@@ -174,7 +174,7 @@ class Machine:
     def settle(self) -> None:
         """Wait until the runner has answered everything handed over before: a probe of its own comes back."""
         probe = AttemptId(f"probe-abcd1234--p{len(self.seen)}")
-        self.executor.recall({probe: Recall(1, "Pod")})
+        self.executor.recall({probe: Recall(1, "Pod", time.time() + 60)})
         self.until(lambda: any(isinstance(each, Absent) and each.attempt == probe for each in self.seen))
 
     def log(self, name: str) -> bytes:

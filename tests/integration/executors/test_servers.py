@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from odin.executors.protocol import Away, Back, Ended, Held, Recall, Started
+from odin.executors.protocol import Absent, Away, Back, Ended, Held, Recall, Started
 from odin.executors.runner import ledger
 from odin.executors.runner.journal import Journal
 from odin.executors.runner.ledger import Ledger
@@ -261,18 +263,62 @@ def test_an_older_server_leaves_the_runner_of_a_newer_one_as_it_is(beside: Besid
     assert one.last(Away) is None
 
 
-def test_after_a_restart_of_the_machine_each_server_is_told_that_what_is_unknown_may_have_run(beside: Beside) -> None:
-    one = beside()
-    runner = one.pid
-    one.crash()
+def test_what_waits_is_not_held_up_by_a_program_that_is_not_there(beside: Beside) -> None:
+    """What was before it in line never began, so nothing that ends would start it."""
+    settings: dict[str, Any] = {"cpu_m": 1000, "cards": ("0",)}
+    one, two = beside(**settings), beside(pipeline=OTHER, **settings)
+    gated(one, "a", cards=("0",))
+    one.wait_for_file("ledger")
+    two.launch("wrong", "/no/such/program", cards=("0",))
+    two.launch("right", "/bin/true", cards=("0",))
+    two.settle()
+    (one.here / "go").touch()
+    assert two.end("wrong").code == 127
+    assert two.end("right").code == 0
+
+
+@pytest.mark.parametrize("withdrawn", ["stopped", "recalled"])
+def test_what_waits_starts_when_what_it_waited_behind_is_withdrawn(beside: Beside, withdrawn: str) -> None:
+    one, two = beside(cpu_m=2000), beside(cpu_m=2000, pipeline=OTHER)
+    gated(one, "a")
+    one.wait_for_file("ledger")
+    two.launch("both", "/bin/true", spec=one.spec(cpu_m=2000))
+    two.settle()
+    one.launch("small", "/bin/true")
+    one.settle()
+    assert one.last(Started, "small") is None
+    if withdrawn == "stopped":
+        two.stop("both")
+    else:
+        two.recall("both")
+    assert one.end("small").code == 0
+
+
+def lose_power(machine: Machine) -> None:
+    """The server and its runner die, and the runner's journal is of another boot."""
+    runner = machine.pid
+    machine.crash()
     os.kill(runner, signal.SIGKILL)
-    one.until(lambda: not Path(f"/proc/{runner}").exists())
-    path = one.data / "runner" / "journal"
-    journal = Journal(str(path))
-    records = [{**record, "boot": "another"} if record["op"] == "open" else record for record in journal.records]
+    machine.until(lambda: not Path(f"/proc/{runner}").exists())
+    journal = Journal(str(machine.data / "runner" / "journal"))
+    records = [{**each, "boot": "another"} if each["op"] in ("open", "boot") else each for each in journal.records]
     journal.replace(map(encode, records))
     journal.close()
-    one.seen.clear()
+    machine.seen.clear()
+
+
+def leave(machine: Machine, how: str) -> None:
+    runner = Path(f"/proc/{machine.pid}")
+    if how == "crashes":
+        machine.crash()
+    else:
+        machine.close()
+        machine.until(lambda: not runner.exists() or (runner / "stat").read_text().split()[2] == "Z")
+
+
+def test_after_a_restart_of_the_machine_each_server_is_told_that_what_is_unknown_may_have_run(beside: Beside) -> None:
+    one = beside()
+    lose_power(one)
     one.open()
     two = beside(pipeline=OTHER)
     for each in (one, two):
@@ -280,3 +326,99 @@ def test_after_a_restart_of_the_machine_each_server_is_told_that_what_is_unknown
         assert each.end("a").reason == "lost"
     one.recall("b", fence=2)
     one.absent("b")
+
+
+@pytest.mark.parametrize("how", ["crashes", "says goodbye"])
+def test_what_may_have_run_before_a_restart_of_the_machine_is_lost_also_when_another_server_came_and_went(
+    beside: Beside, how: str
+) -> None:
+    one = beside()
+    planned_at = time.time()
+    lose_power(one)
+    two = Machine(*one.options, root=one.root, pipeline=OTHER).open()
+    leave(two, how)
+    one.open()
+    one.recall("a", planned_at=planned_at)
+    assert one.end("a").reason == "lost"
+
+
+@pytest.mark.parametrize("runner", ["lives", "is killed"])
+def test_what_was_planned_after_a_restart_of_the_machine_is_not_called_lost(beside: Beside, runner: str) -> None:
+    """Its server was killed before it could launch it."""
+    one = beside()
+    planned_at = time.time()
+    lose_power(one)
+    one.open()
+    if runner == "is killed":
+        one.kill_runner()
+    one.recall("old", planned_at=planned_at)
+    assert one.end("old").reason == "lost"
+    two = beside(pipeline=OTHER)
+    two.recall("new", planned_at=time.time() + ledger.CLOCK_SLACK_S)
+    two.absent("new")
+
+
+def test_gpus_of_tasks_that_an_older_runner_started_are_not_given_twice(beside: Beside) -> None:
+    """Its journal does not say which they have."""
+    one = beside(cards=("0", "1"))
+    one.launch("a", "/bin/sh", "-c", SHOW, "a", cards=("0",))
+    one.started("a")
+    make_older(one)
+    one.open()
+    two = beside(cards=("0", "1"), pipeline=OTHER)
+    two.launch("b", "/bin/true", cards=("0",))
+    two.settle()
+    begun = two.last(Started, "b")
+    assert begun is None or begun.cards == ("1",)
+    (one.here / "go").touch()
+    assert two.end("b").code == 0
+
+
+def test_no_gpu_is_given_while_something_runs_that_may_have_it(beside: Beside) -> None:
+    one = beside()
+    gated(one, "a")
+    one.wait_for_file("ledger")
+    make_older(one)
+    one.open()
+    two = beside(cards=("0", "1"), pipeline=OTHER)
+    two.launch("b", "/bin/true", cards=("0",))
+    assert two.run("c", "/bin/true").code == 0
+    assert two.last(Started, "b") is None
+    (one.here / "go").touch()
+    assert two.end("b").code == 0
+
+
+def make_older(machine: Machine) -> None:
+    """The server and its runner die, and the journal is as one before 0.2 wrote it."""
+    runner = machine.pid
+    machine.crash()
+    os.kill(runner, signal.SIGKILL)
+    machine.until(lambda: not Path(f"/proc/{runner}").exists())
+    journal = Journal(str(machine.data / "runner" / "journal"))
+    kept = [{name: each[name] for name in each.keys() - {"cards", "cpu"}} for each in journal.records]
+    journal.replace(map(encode, kept))
+    journal.close()
+    machine.seen.clear()
+
+
+def test_what_a_dead_server_had_sent_is_not_done_after_its_successor_was_greeted(beside: Beside) -> None:
+    """More than is read at once. What the successor was told never began must not begin."""
+    one = beside()
+    runner = one.pid
+    names = [f"t{number}" for number in range(300)]
+    os.kill(runner, signal.SIGSTOP)
+    one.executor.launch([one.task(name, "/bin/true", env={"X": "x" * 400}) for name in names])
+    one.crash()
+    two = Machine(*one.options, root=one.root)
+    threading.Timer(0.5, os.kill, (runner, signal.SIGCONT)).start()
+    two.open()
+    two.recall(*names, fence=1)
+    two.settle()
+    never = [name for name in names if two.last(Absent, name)]
+    assert never
+    two.recall(*never, fence=1)
+    two.settle()
+    two.close()
+    one.seen.clear()
+    one.open()
+    assert [name for name in never if two.last(Started, name) or two.last(Ended, name)] == []

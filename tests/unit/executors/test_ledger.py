@@ -39,7 +39,7 @@ def test_f02_after_a_power_loss_it_is_known_that_something_may_have_run(machine)
     runner.started({"op": "started", "id": "job-00000001--a"})
     runner.flush()
     machine.loses_power()
-    assert machine.starts("second").power_lost
+    assert machine.starts("second").doubts(None)
 
 
 def test_f02_the_orderly_end_of_an_earlier_runner_says_nothing_of_a_later_one(machine):
@@ -48,15 +48,15 @@ def test_f02_the_orderly_end_of_an_earlier_runner_says_nothing_of_a_later_one(ma
     runner.started({"op": "started", "id": "job-00000001--a"})
     runner.flush()
     machine.loses_power()
-    assert machine.starts("second").power_lost
+    assert machine.starts("second").doubts(None)
 
 
 def test_after_an_orderly_end_and_a_restart_of_the_machine_nothing_can_have_run(machine):
     machine.starts("first").close()
-    assert not machine.starts("second").power_lost
+    assert not machine.starts("second").doubts(None)
 
 
 def test_who_follows_a_runner_that_was_killed_in_the_same_boot_of_the_machine_fears_no_power_loss(machine):
     machine.starts("first").flush()
     again = machine.starts("first")
-    assert not again.power_lost and not again.rebooted
+    assert not again.doubts(None) and not again.rebooted

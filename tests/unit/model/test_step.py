@@ -459,7 +459,8 @@ def test_every_open_attempt_is_recalled_when_the_place_is_back():
     sim.start("a")
     sim.away()
     sim.back()
-    assert sim.due.recall == {"job-00000001--a": (1, "Pod"), "job-00000001--b": (1, "Pod")}
+    planned_at = sim.task("a").attempt.planned_at
+    assert sim.due.recall == {f"job-00000001--{name}": (1, "Pod", planned_at) for name in "ab"}
 
 
 def test_f03_what_is_absent_is_launched_once():

@@ -39,8 +39,8 @@ def _write(path: Path, text: str) -> None:
         fresh = f".{path.name}"
         with suppress(FileNotFoundError):
             os.unlink(fresh, dir_fd=folder)
-        with os.fdopen(os.open(fresh, _NEW, 0o600, dir_fd=folder), "w") as file:
-            file.write(text)
+        with os.fdopen(os.open(fresh, _NEW, 0o600, dir_fd=folder), "wb") as file:
+            file.write(text.encode(errors="replace"))
         os.replace(fresh, path.name, src_dir_fd=folder, dst_dir_fd=folder)
 
 

@@ -10,7 +10,7 @@ import select
 import time
 from typing import Any
 
-from .bodies import LOOK_S, Bodies, Body, Processes
+from .bodies import LOOK_S, UNKNOWN_CPU_M, Bodies, Body, Processes
 from .ending import Stop
 from .ledger import Ledger
 from .spawn import Logs
@@ -33,7 +33,7 @@ class Adopted:
     def take_over(self, *, same_boot: bool) -> None:
         """At the start: everything that the journal says was running."""
         for record in list(self._ledger.open.values()):
-            body = _body(record)
+            body = self._body(record)
             if same_boot and _is_child(body):
                 body.child = True
                 self._bodies.add(body)
@@ -49,7 +49,7 @@ class Adopted:
         """An attempt whose log exists and of which nothing else is known: its body, if something of it lives."""
         body = self._processes.find(attempt)
         if body is None and self._logs.held(attempt):
-            body = Body(attempt, None, time.time(), child=False)
+            body = Body(attempt, None, time.time(), child=False, cpu_m=UNKNOWN_CPU_M, cards=None)
         if body is not None:
             self._adopt(body, alive=True)
         return body
@@ -97,6 +97,23 @@ class Adopted:
                 body.pid = None  # a stranger's by now, or soon: never to be signalled
             self._bodies.over(body, None)
 
+    def _body(self, record: dict[str, Any]) -> Body:
+        """Those of an older runner do not say what it was given."""
+        body = Body(
+            record["id"],
+            record["pid"],
+            record["at"],
+            born=record["born"],
+            timeout_s=record["timeout"],
+            grace_s=record["grace"],
+            child=False,
+            cpu_m=record.get("cpu", UNKNOWN_CPU_M),
+            cards=tuple(record["cards"]) if "cards" in record else None,
+        )
+        if body.cards is None and body.pid is not None and self._processes.alive(body):
+            body.cards = self._processes.cards(body.pid)
+        return body
+
     def _lives(self, body: Body) -> bool:
         if body.pid is None:
             return self._logs.held(body.id)
@@ -105,20 +122,6 @@ class Adopted:
     def _resume(self, body: Body, stop: dict[str, Any]) -> None:
         left = max(0.0, stop["until"] - time.time())
         self._bodies.stop(body, Stop(stop["reason"], stop["message"], left))
-
-
-def _body(record: dict[str, Any]) -> Body:
-    return Body(
-        record["id"],
-        record["pid"],
-        record["at"],
-        born=record["born"],
-        timeout_s=record["timeout"],
-        grace_s=record["grace"],
-        child=False,
-        cpu_m=record.get("cpu", 0),
-        cards=tuple(record.get("cards", ())),
-    )
 
 
 def _exists(pid: int) -> bool:

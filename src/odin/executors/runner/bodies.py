@@ -19,6 +19,7 @@ from .ledger import Ledger
 
 REST_GRACE_S = 5.0  # for what the main process leaves behind (reliability.md, F-81)
 AGAIN_S = 0.05  # KILL is repeated: a process may fork while it is being killed
+UNKNOWN_CPU_M = 1000  # what tasks take that do not say
 LOOK_S = 0.2  # how often a body is looked at that cannot be waited for
 
 
@@ -28,7 +29,7 @@ class Body:
 
     ``child`` is False for one that an earlier runner started: it can be watched, not waited for. ``oom_kills`` is how
     many processes the kernel had killed for want of memory when it started, None where that is not known. ``cpu_m`` and
-    ``cards`` are what it was given: thousandths of CPUs, GPUs.
+    ``cards`` are what it was given: thousandths of CPUs, GPUs (None: not known).
     """
 
     id: str
@@ -48,7 +49,7 @@ class Body:
     due: float | None = None
     oom_kills: int | None = None
     cpu_m: int = 0
-    cards: tuple[str, ...] = ()
+    cards: tuple[str, ...] | None = ()
 
 
 class Processes(Protocol):
@@ -62,6 +63,7 @@ class Processes(Protocol):
     def born(self, pid: int) -> int | None: ...
     def alive(self, body: Body) -> bool: ...
     def find(self, attempt: str) -> Body | None: ...
+    def cards(self, pid: int) -> tuple[str, ...] | None: ...
     def watch(self, pid: int) -> int | None: ...
     def exit_status(self, watch: int) -> int | None: ...
     def left(self, bodies: Collection[Body], running: Collection[int]) -> set[str]: ...
@@ -71,7 +73,7 @@ class Processes(Protocol):
 class Bodies:
     """All that runs. Signals asked for in a turn are sent together by ``signal_all``: one look at the processes.
 
-    ``cpu_m`` and ``cards`` are what all of it was given.
+    ``cpu_m`` and ``cards`` are what all of it was given; ``uncounted`` may have any GPU.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class Bodies:
         self.by_id: dict[str, Body] = {}
         self.cpu_m = 0
         self.cards: set[str] = set()
+        self.uncounted: set[str] = set()
         self._by_pid: dict[int, Body] = {}
         self._timers: list[tuple[float, int, Body]] = []
         self._count = 0
@@ -99,7 +102,9 @@ class Bodies:
     def add(self, body: Body) -> None:
         self.by_id[body.id] = body
         self.cpu_m += body.cpu_m
-        self.cards.update(body.cards)
+        self.cards.update(body.cards or ())
+        if body.cards is None:
+            self.uncounted.add(body.id)
         if body.pid is not None and body.child:
             self._by_pid[body.pid] = body
         if body.timeout_s is not None:
@@ -186,7 +191,8 @@ class Bodies:
     def _end(self, body: Body) -> str:
         del self.by_id[body.id]
         self.cpu_m -= body.cpu_m
-        self.cards.difference_update(body.cards)
+        self.cards.difference_update(body.cards or ())
+        self.uncounted.discard(body.id)
         body.due = None
         self._reach("runner:before-end")
         end = verdict(body.status, body.stop, _unseen(body), memory_ran_out=self._memory_ran_out(body))

@@ -1,11 +1,13 @@
 """What the runner knows of each attempt until its pipeline is forgotten; the journal is the durable half.
 
 Records, by ``op``: ``open`` (the runner's random id, first line), ``boot``, ``fence``, ``started`` (the witness:
-pid and start time), ``stop``, ``ended``, ``forget``, ``closed``. The server gets ``started`` and ``ended`` as they are.
+pid and start time), ``stop``, ``ended``, ``forget``, ``doubt``, ``closed``. The server gets ``started`` and
+``ended`` as they are.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -16,6 +18,7 @@ from .wire import encode
 SYNC_AFTER_S = 0.1  # an end unacknowledged for so long must survive a power loss
 REWRITE_AT = 4 << 20
 MOST_PAST = 10_000
+CLOCK_SLACK_S = 5.0  # between servers of one machine, which take the time from one database
 
 
 def pipeline_of(attempt: str) -> str:
@@ -26,6 +29,10 @@ class Ledger:
     """``ends`` and ``open`` hold one line or record for each attempt; ``fences`` the highest seen of a pipeline.
 
     A fence above the first outlives its pipeline: a former owner may wake up long after that.
+
+    After a power loss what is unknown may have run, if it was planned before that. ``doubted`` says until when by the
+    clock of the first server that came after: it has begun at no less than anything that is recorded. None while no
+    server has said it, -inf where no power was ever lost. It outlives the runner: an owner may ask much later.
     """
 
     def __init__(self, journal: Journal, *, runner: str, boot: str) -> None:
@@ -40,7 +47,8 @@ class Ledger:
         self._of: dict[str, set[str]] = {}
         self._unacknowledged: dict[str, None] = {}
         self._unsynced: dict[str, float] = {}  # unacknowledged too, oldest first
-        self.power_lost = self.rebooted = False
+        self.doubted: float | None = -math.inf
+        self.rebooted = False
         self._rewritten_at = 0
         self._replay(journal.records)
         journal.records = []
@@ -81,6 +89,18 @@ class Ledger:
         self._end(attempt, line)
         self._unsynced[attempt] = time.monotonic()
         return line
+
+    def date(self, now: float | None) -> None:
+        """A server has come, by whose clock it is now; of an older one that is not known."""
+        if self.doubted is None and now is not None:
+            self.doubted = now
+            self._journal.add(encode({"op": "doubt", "until": now}))
+
+    def doubts(self, planned_at: float | None) -> bool:
+        """Whether an attempt of which nothing is known may have run, planned then (by an older server: unknown)."""
+        if self.doubted is None or planned_at is None:
+            return self.doubted != -math.inf
+        return planned_at <= self.doubted + CLOCK_SLACK_S
 
     def acknowledge(self, attempts: Iterable[str]) -> None:
         for attempt in attempts:
@@ -132,13 +152,15 @@ class Ledger:
                 boot = record["boot"]
             self._recall(record)
         self.rebooted = boot != self.boot
-        self.power_lost = self.rebooted and not closed
         if not records:
             self._journal.add(encode({"op": "open", "runner": self.runner, "boot": self.boot}))
         elif self.rebooted or closed:
             self._journal.add(encode({"op": "boot", "boot": self.boot}))
         else:
             return
+        if self.rebooted and not closed:
+            self.doubted = None
+            self._journal.add(encode({"op": "doubt", "until": None}))
         self._journal.flush()
         self._journal.sync()  # before anything runs: after a power loss it says that something may have
 
@@ -155,6 +177,8 @@ class Ledger:
                 self._end(record["id"], encode(record))
             case "forget":
                 self._drop(record["p"])
+            case "doubt":
+                self.doubted = record["until"]
 
     def _note(self, record: dict[str, Any]) -> None:
         self.open[record["id"]] = record
@@ -184,6 +208,8 @@ class Ledger:
     def _lines(self) -> Iterator[str]:
         """The journal as it would be, had nothing been forgotten."""
         yield encode({"op": "open", "runner": self.runner, "boot": self.boot})
+        if self.doubted != -math.inf:
+            yield encode({"op": "doubt", "until": self.doubted})
         for pipeline, number in self._past.items():
             yield encode({"op": "fence", "p": pipeline, "n": number})
         yield encode({"op": "forget", "p": list(self._past)})

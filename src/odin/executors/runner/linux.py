@@ -20,11 +20,10 @@ import time
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 
-from .bodies import Body
+from .bodies import UNKNOWN_CPU_M, Body
 
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
-UNKNOWN_CPU_M = 1000  # what tasks take that do not say
 FIRST_MARK = 1 << 61
 OOM_KILL = b"\noom_kill "
 PIDFD_INFO_EXIT = 1 << 3
@@ -136,8 +135,18 @@ class Processes:
             return None
         pid = next(filter(_is_leader, pids), None)
         born = self.born(pid or pids[0])
-        cards = _cards(pid or pids[0])
+        cards = self.cards(pid or pids[0])
         return Body(attempt, pid, _moment(born), born=born, child=False, cpu_m=UNKNOWN_CPU_M, cards=cards)
+
+    def cards(self, pid: int) -> tuple[str, ...] | None:
+        """The GPUs that a process was given, by its environment; None where that does not say it."""
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                variables = dict(each.partition(b"=")[::2] for each in file.read().split(b"\0"))
+        except OSError:
+            return None
+        told = variables.get(b"CUDA_VISIBLE_DEVICES")
+        return tuple(filter(None, told.decode(errors="replace").split(","))) if told is not None else None
 
     def watch(self, pid: int) -> int | None:
         """A descriptor that becomes readable when a process that is not our child ends."""
@@ -195,16 +204,6 @@ def _moment(born: int | None) -> float:
     if born is None:
         return time.time()
     return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + born / os.sysconf("SC_CLK_TCK")
-
-
-def _cards(pid: int) -> tuple[str, ...]:
-    """The GPUs that a process was given, by its environment."""
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            variables = dict(each.partition(b"=")[::2] for each in file.read().split(b"\0"))
-    except OSError:
-        return ()
-    return tuple(filter(None, variables.get(b"CUDA_VISIBLE_DEVICES", b"").decode(errors="replace").split(",")))
 
 
 def _is_leader(pid: int) -> bool:

@@ -175,11 +175,19 @@ class Loop:
         if not fits or hello.get("boot") not in (None, self._ledger.boot):
             peer.send([encode(answer)])
             return False
+        self._drop_dead()
         self._servers.greet(peer, hello)
+        self._ledger.date(hello.get("now"))
         self._leaving = False
         ends = self._ledger.unacknowledged()
         untold = [line for attempt, line in ends if self._servers.driver(pipeline_of(attempt)) is None]
         return peer.send([encode(answer), *untold])
+
+    def _drop_dead(self) -> None:
+        """What a dead server had sent must not be done after its successor was greeted."""
+        for server in list(self._servers.connected):
+            if not server.link.drain():
+                self._drop(server.link)
 
     def _listen(self, peer: Connection) -> None:
         self._poll.modify(peer.fd, select.POLLIN | (select.POLLOUT if peer.pending else 0))
@@ -189,7 +197,6 @@ class Loop:
         self._poll.unregister(peer.fd)
         peer.close()
         if self._servers.leave(peer):
-            self._requests.suspect = False
             self._alone_since = time.monotonic()
 
     def _sync(self, now: float) -> None:

@@ -54,6 +54,9 @@ class Processes:
     def find(self, attempt: str) -> Body | None:
         """Not possible without a mark."""
 
+    def cards(self, pid: int) -> tuple[str, ...] | None:
+        """Not told here."""
+
     def watch(self, pid: int) -> int | None:
         """No such descriptor; the loop asks ``alive`` instead."""
 

@@ -23,7 +23,7 @@ POWER_LOST = f"{LOST}: the machine went down"
 
 
 class Requests:
-    """Every verb may be repeated. ``suspect``: after a power loss, what is unknown may have run.
+    """Every verb may be repeated.
 
     ``begun`` are attempts that were launched since somebody looked, with the line to tell of each.
     """
@@ -39,8 +39,7 @@ class Requests:
         self._adopted = adopted
         self._starter = starter
         self._logs = logs
-        self.suspect = ledger.power_lost
-        self._cleared: set[str] = set()  # pipelines that were asked after since, all that was open of them at once
+        self._cleared: set[str] = set()  # pipelines whose owner has asked, after all that was open of them at once
         self._verbs: dict[str, Callable[[dict[str, Any], Server], list[str]]] = {
             "launch": self.launch,
             "stop": self.stop,
@@ -59,7 +58,7 @@ class Requests:
             return [line]
         if not admitted:
             return []  # its owner is no longer the owner
-        self._clear(attempt)
+        self._clear(attempt, request["fence"])
         if self._ledger.full:
             return [self._end(attempt, Verdict(None, "refused", "the disk of the runner's journal is full"))]
         self.room.ask(request, server.greeting)
@@ -77,7 +76,8 @@ class Requests:
         attempt = _checked(request["id"])
         if self._servers.outranks(server, pipeline_of(attempt)):
             return []
-        self.room.withdraw(attempt)
+        if self.room.withdraw(attempt):
+            self.start()
         if attempt not in self._bodies.by_id and attempt not in self._ledger.ends:
             if not self._logs.exists(attempt):
                 return [self._end(attempt, Verdict(None, "void", request["message"]))]
@@ -90,9 +90,11 @@ class Requests:
 
     def recall(self, request: dict[str, Any], server: Server) -> list[str]:
         asked: dict[str, int] = request["ids"]
-        lines = [self._recall(_checked(attempt), fence, server) for attempt, fence in asked.items()]
-        for attempt in asked:
-            self._clear(attempt)
+        planned: dict[str, float] = request.get("planned", {})
+        lines = [self._recall(_checked(each), fence, planned.get(each), server) for each, fence in asked.items()]
+        for attempt, fence in asked.items():
+            self._clear(attempt, fence)
+        self.start()  # what waited behind those that were withdrawn
         return lines
 
     def acknowledge(self, request: dict[str, Any], _server: Server) -> list[str]:
@@ -101,6 +103,7 @@ class Requests:
 
     def forget(self, request: dict[str, Any], _server: Server) -> list[str]:
         self._servers.forget(self._ledger.forget(request["pipelines"]))
+        self._cleared.difference_update(request["pipelines"])
         return []
 
     def _admits(self, attempt: str, fence: int, server: Server) -> bool:
@@ -110,9 +113,10 @@ class Requests:
             self._servers.note(server, pipeline, fence)
         return admitted
 
-    def _clear(self, attempt: str) -> None:
-        if self.suspect:
-            self._cleared.add(pipeline_of(attempt))
+    def _clear(self, attempt: str, fence: int) -> None:
+        pipeline = pipeline_of(attempt)
+        if self._ledger.doubts(None) and self._ledger.admits(pipeline, fence):
+            self._cleared.add(pipeline)
 
     def _start(self, attempt: str, entry: Entry, cards: list[str]) -> str:
         request, greeting = entry
@@ -129,14 +133,14 @@ class Requests:
         self._bodies.add(body)
         return self._witness(body)
 
-    def _recall(self, attempt: str, fence: int, server: Server) -> str:
+    def _recall(self, attempt: str, fence: int, planned_at: float | None, server: Server) -> str:
         if self._admits(attempt, fence, server):
             self.room.withdraw(attempt)
         if line := self._known(attempt):
             return line
         if self._logs.exists(attempt):
             return self._investigate(attempt)
-        if self.suspect and pipeline_of(attempt) not in self._cleared:
+        if self._ledger.doubts(planned_at) and pipeline_of(attempt) not in self._cleared:
             return self._end(attempt, Verdict(None, "lost", POWER_LOST))
         return encode({"op": "absent", "id": attempt, "fence": fence})
 
@@ -160,19 +164,17 @@ class Requests:
         self._bodies.stop(body, Stop("stopped", request["message"], grace_s))
 
     def _witness(self, body: Body) -> str:
-        return self._ledger.started(
-            {
-                "op": "started",
-                "id": body.id,
-                "at": body.started_at,
-                "pid": body.pid,
-                "born": body.born,
-                "timeout": body.timeout_s,
-                "grace": body.grace_s,
-                "cpu": body.cpu_m,
-                "cards": body.cards,
-            }
-        )
+        record = {
+            "op": "started",
+            "id": body.id,
+            "at": body.started_at,
+            "pid": body.pid,
+            "born": body.born,
+            "timeout": body.timeout_s,
+            "grace": body.grace_s,
+            "cpu": body.cpu_m,
+        }
+        return self._ledger.started(record if body.cards is None else {**record, "cards": body.cards})
 
     def _end(self, attempt: str, end: Verdict) -> str:
         never = Body(attempt, None, 0.0)

@@ -30,31 +30,33 @@ class Room:
     def holds(self, attempt: str) -> bool:
         return attempt in self._waiting
 
-    def withdraw(self, attempt: str) -> None:
-        """It waits no more, if it did."""
-        self._waiting.pop(attempt, None)
+    def withdraw(self, attempt: str) -> bool:
+        """It waits no more; whether it did."""
+        return self._waiting.pop(attempt, None) is not None
 
     def close(self) -> None:
         """Nothing more starts of what waits."""
         self._waiting.clear()
 
     def admit(self) -> Iterator[tuple[Entry, list[str]]]:
-        """Each launch whose turn it is, with the GPUs that it is given. What is yielded is started at once.
+        """Each launch whose turn it is, with the GPUs that it is given. What is yielded is started at once, if at all.
 
         Nobody takes what somebody before waits for.
         """
-        cpu_m, taken = self._bodies.cpu_m, set(self._bodies.cards)
+        cpu_m, taken = 0, set[str]()  # kept for those that stay in line
         for attempt, entry in list(self._waiting.items()):
             wanted = entry.request.get("cpu", 0)
-            if not _fits(wanted, cpu_m, entry.greeting.cpu_m):
+            if not _fits(wanted, self._bodies.cpu_m + cpu_m, entry.greeting.cpu_m):
                 return
             asked = entry.request.get("cards", [])
-            cards = _choose(asked, entry.greeting.cards, taken)
-            cpu_m += wanted
-            taken.update(cards)
+            taken_now = taken | self._bodies.cards
+            cards = [] if self._bodies.uncounted else _choose(asked, entry.greeting.cards, taken_now)
             if len(cards) == len(asked):
                 del self._waiting[attempt]
-                yield entry, cards
+                yield entry, cards  # it is among the bodies now, or never began
+            else:
+                cpu_m += wanted
+                taken.update(cards)
 
 
 def _fits(wanted: int, cpu_m: int, most: int | None) -> bool:

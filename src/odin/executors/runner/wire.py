@@ -28,10 +28,20 @@ class Connection:
 
     def read(self) -> bool:
         """Take in what has come; False when the other side is gone or does not speak our language."""
+        return self._take() is not False
+
+    def drain(self) -> bool:
+        """Take in all that has come; False as above."""
+        while taken := self._take():
+            pass
+        return taken is None
+
+    def _take(self) -> bool | None:
+        """None when nothing has come."""
         try:
             data = self._sock.recv(CHUNK)
         except BlockingIOError:
-            return True
+            return None
         except OSError:
             return False
         *lines, self._part = (self._part + data).split(b"\n")
