@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Iterator
 
@@ -13,6 +14,9 @@ if (
     signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 ):  # begun in the background, which what is started here would inherit
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Of servers in this process: a machine that is busy with other tests stands still now and then, and nobody is to blame.
+logging.getLogger("odin.watchdog").disabled = True
 
 
 @pytest.fixture(scope="session")
