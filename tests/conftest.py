@@ -10,9 +10,10 @@ import pytest
 
 from postgres import Postgres, cluster
 
-# Where the tests were begun in the background it is ignored, which whatever is started here would inherit.
+# Where the tests were begun in the background both are ignored, which whatever is started here would inherit.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 # Of servers in this process: a machine that is busy with other tests stands still now and then, and nobody is to blame.
 logging.getLogger("odin.watchdog").disabled = True
