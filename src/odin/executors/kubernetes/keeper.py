@@ -52,10 +52,12 @@ class Keeper:
     def keep_outputs(self, body: Body) -> None:
         """Keep what the task said in ``$ODIN_OUTPUTS``, where the tasks of one machine leave it, as it is known now.
 
-        What cannot be written is written by ``keep``.
+        What cannot be written is tried again by ``keep``. Raises nothing: the end is still to be told.
         """
-        with suppress(OSError):
+        try:
             self._keep_outputs(body)
+        except Exception:  # border: chore
+            log.exception("the outputs of %s are not kept yet", body.attempt)
 
     def keep(self, body: Body) -> None:
         """Do what is owed to an attempt that is over, however often that takes."""
