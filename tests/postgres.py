@@ -166,6 +166,18 @@ class Postgres:
         self.execute(f"CREATE DATABASE {name} TEMPLATE template_odin STRATEGY file_copy")
         return self.conninfo(name)
 
+    def dump(self, url: str) -> Path:
+        """What an operator's nightly backup holds."""
+        file = self.folder / f"{next(self._numbers)}.dump"
+        self._run("pg_dump", "--format=custom", f"--file={file}", url)
+        return file
+
+    def put_back(self, url: str, dump: Path) -> None:
+        """The database as it was then, by the tools of PostgreSQL."""
+        self.drop(url)
+        self.execute(f"CREATE DATABASE {url.rpartition('/')[2]}")
+        self._run("pg_restore", "--exit-on-error", f"--dbname={url}", str(dump))
+
     def drop(self, url: str) -> None:
         self.execute(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")
 

@@ -77,6 +77,31 @@ def test_f40_while_postgresql_is_away_the_server_says_so_and_tasks_go_on(
     assert Api(served.port).ask("GET", "/readyz").status == 200
 
 
+def test_f51_a_database_that_is_put_back_from_an_old_dump_goes_on_with_what_runs(
+    served: Serving, own_postgres: Postgres
+) -> None:
+    """The runner has seen later owners than the dump knows, and would refuse them all."""
+    served.start()
+    ledger, gate, url = served.folder / "ledger", served.folder / "gate", served.settings["DATABASE_URL"]
+    note = f"echo $ODIN_TASK_NAME >> {ledger}"
+    tasks = [task("fetch", f"{note}; until [ -e {gate} ]; do sleep 0.02; done"), task("train", note, "fetch")]
+    served.api().push("model", job(*tasks))
+    pipeline = served.api().launch("model")
+    served.api().executing(f"{pipeline}--fetch")
+    dump = own_postgres.dump(url)
+    for _ in range(2):
+        served.kill()
+        served.start()
+        served.api().executing(f"{pipeline}--fetch")
+    served.kill()
+    own_postgres.put_back(url, dump)
+    served.start()
+    gate.touch()
+    assert served.api().finished(pipeline)["outcome"] == "succeeded"
+    assert ledger.read_text().split() == ["fetch", "train"]
+    assert f"put back to an older state; driven on all the same: {pipeline}" in served.said()
+
+
 def test_f48_the_database_is_migrated_by_hand_and_a_newer_one_is_refused(
     served: Serving, own_postgres: Postgres
 ) -> None:

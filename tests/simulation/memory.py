@@ -177,6 +177,19 @@ class Memory:
         row.owner = owner
         row.fence += 1
 
+    def raise_fences(self, seen: Mapping[PipelineId, int]) -> list[PipelineId]:
+        """Above those that are given; the ones that were not there yet."""
+        raised = [each for each in seen if self.rows[each].outcome is None and self.rows[each].fence <= seen[each]]
+        for each in raised:
+            self.rows[each].fence = seen[each] + 1
+        return raised
+
+    def put_back(self) -> None:
+        """Fences are what they were before others drove: somebody restored rows, and nothing but these had moved."""
+        for row in self.rows.values():
+            if row.outcome is None:
+                row.fence = 1
+
     def positions(self, ids: Iterable[PipelineId]) -> dict[PipelineId, tuple[int, int]]:
         """Fence and ``seq`` of those that are there."""
         return {each: (self.rows[each].fence, self.rows[each].seq) for each in ids if each in self.rows}

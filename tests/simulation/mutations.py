@@ -226,3 +226,9 @@ def forgets_what_could_not_be_written(patch: pytest.MonkeyPatch) -> None:
         self.world.take_changes()
 
     patch.setattr(Turns, "_put_off", put_off)
+
+
+@mutation
+def believes_a_database_that_was_put_back(patch: pytest.MonkeyPatch) -> None:
+    """The place knows a later owner than the rows do, and nobody draws a conclusion."""
+    patch.setattr(Turns, "_overtake", lambda self: None)

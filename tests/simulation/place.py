@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from odin.executors.protocol import Capacity, TaskLaunch
 from odin.model.admission import shape
 from odin.model.ids import AttemptId, PipelineId, split_resource
-from odin.model.reports import Absent, Away, Back, Ended, Held, Placed, Reason, Recall, Report, Started
+from odin.model.reports import Absent, Away, Back, Ended, Held, Outdated, Placed, Reason, Recall, Report, Started
 
 if TYPE_CHECKING:
     from simulation.schedule import Schedule
@@ -81,6 +81,8 @@ class Place:
                 self._give_room()
                 if task.attempt in self._waiting:
                     self._say(Held(task.attempt, "others have the room"))
+            else:
+                self._say(Outdated(task.attempt, self._fences[task.origin.pipeline]))
 
     def stop(self, attempt: AttemptId, message: str, grace_s: float) -> None:
         self._waiting.pop(attempt, None)
@@ -100,14 +102,17 @@ class Place:
 
     def recall(self, attempts: Mapping[AttemptId, Recall]) -> None:
         for attempt, asked in attempts.items():
-            if self._admits(split_resource(attempt)[0], asked.fence):
+            pipeline = split_resource(attempt)[0]
+            if admitted := self._admits(pipeline, asked.fence):
                 self._waiting.pop(attempt, None)
+            else:
+                self._say(Outdated(attempt, self._fences[pipeline]))
             body = self.bodies.get(attempt)
             if body is not None:
                 self._repeat(body)
             elif attempt in self._marks:
                 self._say(Ended(attempt, None, Reason.LOST, self._schedule.wall))
-            else:
+            elif admitted:
                 self._say(Absent(attempt, asked.fence))
 
     def acknowledge(self, attempts: Collection[AttemptId]) -> None:

@@ -26,6 +26,7 @@ MOST_EVENTS = 20_000  # far above what any schedule needs: one that takes more t
 QUIET_AFTER = 300  # moments; after them nothing goes wrong any more, and all must come to its end
 QUIET_AFTER_S = 3600.0
 LONGEST_S, DAYS_S = 30.0, 60_000.0  # of a task, and in every fourth schedule of one server: there it costs nothing
+PUT_BACK = 0.2  # how often the database is older than it was when the last server has died
 FAULTS = ("crash", "crash", "crash", "cut", "cut", "fail", "fail", "stop", "runner", "away", "jump")
 FAILURES = ("unavailable", "full", "broken", "late", "doubted", "unknown")
 
@@ -168,6 +169,9 @@ class Schedule:
     def server_died(self, server: Server) -> None:
         self.note("server dies", server.home)
         self.servers.remove(server)
+        if not self.servers and self.rng.random() < PUT_BACK:
+            self.note("the fences of the database are put back")
+            self.memory.put_back()
         self.after(self.rng.choice((0.01, 1.0, 20.0)) * self.rng.random(), self._start_server, server.home)
 
     # --- faults

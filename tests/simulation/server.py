@@ -96,6 +96,17 @@ class Session:
         found = [self._memory.rows[identity] for identity in ids if identity in self._memory.rows]
         return [self._memory.load(row) for row in found if row.outcome is None and row.owner is self._server]
 
+    def raise_fences(self, seen: Mapping[PipelineId, int]) -> list[PipelineId]:
+        self._reach()
+        rows = self._memory.rows
+        return self._memory.raise_fences(
+            {
+                identity: fence
+                for identity, fence in seen.items()
+                if identity in rows and rows[identity].owner is self._server
+            }
+        )
+
     def final(self, ids: Sequence[PipelineId]) -> list[PipelineId]:
         self._reach()
         return self._memory.final(ids)

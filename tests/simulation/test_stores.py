@@ -71,6 +71,16 @@ class Both(Memory):
                 update(schema.pipelines).where(schema.pipelines.c.id == row.submission.id).values(fence=row.fence)
             )
 
+    def raise_fences(self, seen):
+        raised = super().raise_fences(seen)
+        assert self._real.raise_fences(seen) == raised
+        return raised
+
+    def put_back(self):
+        super().put_back()
+        with self._database.writer() as connection:
+            connection.execute(update(schema.pipelines).where(schema.pipelines.c.outcome.is_(None)).values(fence=1))
+
     def load(self, row):
         loaded = super().load(row)
         assert self._real.load([row.submission.id]) == [loaded]

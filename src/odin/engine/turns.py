@@ -29,7 +29,7 @@ from odin.model.admission import Pool
 from odin.model.commands import Event, Halt, Submit, Tick
 from odin.model.errors import Conflict, NoSpace, OdinError, OutcomeUnknown, Unavailable
 from odin.model.ids import AttemptId, PipelineId, split_resource
-from odin.model.reports import Absent, Away, Back, Ended, Reason, Report
+from odin.model.reports import Absent, Away, Back, Ended, Outdated, Reason, Report
 from odin.model.states import AttemptState
 from odin.model.step import step
 from odin.model.world import Attempt, Changes, Due, Pipeline, Task, World
@@ -44,6 +44,7 @@ MOST_FAILED_TURNS = 5
 
 NOTHING = Due()
 MOVED = "the pipeline was changed by somebody else meanwhile; try again"
+OLDER = "the runner knows later owners of pipelines than the database, as if that had been put back to an older state"
 GIVEN_BEFORE = "this pipeline id was given before"
 
 log = logging.getLogger("odin.engine")
@@ -70,6 +71,9 @@ class Store(Protocol):
 
     def load(self, ids: Sequence[PipelineId]) -> list[Pipeline]:
         """Those of the ids that are in flight, neither final nor gone."""
+
+    def raise_fences(self, seen: Mapping[PipelineId, int]) -> list[PipelineId]:
+        """Put the fences of those driven here above the ones given; the pipelines where that was needed."""
 
     def final(self, ids: Sequence[PipelineId]) -> list[PipelineId]:
         """Those of the ids that nothing is owed to any more."""
@@ -105,6 +109,7 @@ class Turns:
         self._back = Back()
         self._ends: dict[AttemptId, None] = {}  # heard since then, and not acknowledged
         self._away = self.world.away
+        self._seen: dict[PipelineId, int] = {}  # fences above those that were used here, which the place knows
         self._is_stale = False
         self._doubted: tuple[Changes, float] | None = None  # may have been committed; since when that is not known
         self._waiting: list[Item] = []
@@ -145,7 +150,7 @@ class Turns:
         now = self._clock.now()
         if self._is_stale:
             return max((self._retry_at or now) - now, 0.0)
-        if self._reports:
+        if self._reports or self._seen:
             return 0.0
         moments = [self.world.next_timer(), self._retry_at]
         if self._lazy_since is not None and self._retry_at is None:
@@ -159,6 +164,7 @@ class Turns:
             if self._is_stale and not self._read_back():
                 self._turn_away(items)
                 return
+            self._overtake()
             self._step(items)
             if self._ready_to_commit(last):
                 self._commit()
@@ -185,6 +191,15 @@ class Turns:
             _fail(item, error)
         if self._clock.now() >= self._doubted[1] + PATIENCE_S:
             self.refuse((), OutcomeUnknown("the database went away; whether this was done is not known"))
+
+    def _overtake(self) -> None:
+        """Go on under a later fence than the place has seen, where the rows say that it is still us who drive."""
+        seen, self._seen = self._seen, {}
+        if not seen or not self._may_act():
+            return  # said again, to whoever asks about these again
+        if raised := self._store.raise_fences(seen):
+            log.warning("%s; driven on all the same: %s", OLDER, ", ".join(raised))
+            self.take_over(raised)
 
     def _step(self, items: Sequence[Item]) -> None:
         events = self._take_items(items)
@@ -233,7 +248,9 @@ class Turns:
             elif isinstance(report, Away):
                 self._away = report.message
                 log.warning("%s", report.message)
-        return heard
+            elif isinstance(report, Outdated):
+                self._seen[split_resource(report.attempt)[0]] = report.fence
+        return [report for report in heard if not isinstance(report, Outdated)]
 
     def _forget_final(self, kept: Sequence[PipelineId]) -> None:
         """Of what the place still keeps, forget what is final here: the order may have been lost."""

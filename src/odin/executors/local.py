@@ -30,6 +30,7 @@ from odin.executors.protocol import (
     Capacity,
     Ended,
     Held,
+    Outdated,
     Reason,
     Recall,
     Report,
@@ -173,6 +174,7 @@ class LocalExecutor:
             "user": self._task_user,
             "cpu": self._capacity.cpu_m,
             "cards": self._capacity.cards,
+            "hears": ["outdated"],
             "now": self._now(),
         }
 
@@ -298,6 +300,8 @@ def report(message: Mapping[str, Any], node: str) -> Report:
         return Absent(attempt, message.get("fence"))
     if message["op"] == "held":
         return Held(attempt, message["why"])
+    if message["op"] == "outdated":
+        return Outdated(attempt, message["fence"])
     return Ended(
         attempt,
         message["code"],

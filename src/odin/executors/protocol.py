@@ -15,7 +15,7 @@ from odin.model.happenings import Happening
 from odin.model.ids import AttemptId, JobPath, PipelineId, Sha
 from odin.model.job import TaskSpec
 from odin.model.names import shown
-from odin.model.reports import Absent, Away, Back, Ended, Held, Placed, Reason, Recall, Report, Started
+from odin.model.reports import Absent, Away, Back, Ended, Held, Outdated, Placed, Reason, Recall, Report, Started
 
 __all__ = [
     "Absent",
@@ -29,6 +29,7 @@ __all__ = [
     "Machines",
     "Nodes",
     "Origin",
+    "Outdated",
     "Place",
     "Placed",
     "Reason",
@@ -86,7 +87,10 @@ class Capacity:
 
 
 class Executor(Protocol):
-    """Starts and stops attempts. Called from the engine's thread alone; never blocks, may be repeated."""
+    """Starts and stops attempts. Called from the engine's thread alone; never blocks, may be repeated.
+
+    What is asked under a lower fence than the pipeline's highest is not done, and may be answered with Outdated.
+    """
 
     def launch(self, tasks: Sequence[TaskLaunch]) -> None:
         """Start attempts; one already known is not started again, its reports are repeated."""

@@ -103,6 +103,14 @@ class Absent:
 
 
 @dataclass(frozen=True, slots=True)
+class Outdated:
+    """The pipeline of the attempt was driven under this higher fence. What is asked under a lower one is not done."""
+
+    attempt: AttemptId
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
 class Away:
     """The place cannot be reached; ``message`` says why. Nothing is known of its attempts until ``Back``."""
 
@@ -119,4 +127,4 @@ class Back:
     pipelines: tuple[PipelineId, ...] = ()
 
 
-Report = Placed | Held | Started | Ended | Absent | Away | Back
+Report = Placed | Held | Started | Ended | Absent | Outdated | Away | Back

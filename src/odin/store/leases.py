@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, TextClause, delete, insert, select, text
+from sqlalchemy import Connection, Row, TextClause, delete, insert, select, text, update
 
 from odin.model.ids import PipelineId
 from odin.model.states import Stop
@@ -35,6 +35,19 @@ UPDATE pipelines SET owner = :id, place = :place, fence = fence + 1 WHERE number
  ORDER BY number LIMIT {MOST} FOR UPDATE SKIP LOCKED)
 RETURNING id""")
 _OTHERS = text(f"SELECT name FROM servers WHERE id <> :id AND expires_at > {_NOW} ORDER BY name")
+
+
+def raise_fences(connection: Connection, seen: Mapping[PipelineId, int], owner: str | None) -> list[PipelineId]:
+    """Put the fences of pipelines in flight above those given; without ``owner`` of all, else of its own."""
+    raised = []
+    for identity, fence in seen.items():
+        mine = update(pipelines).where(pipelines.c.id == identity, pipelines.c.fence <= fence)
+        mine = mine.where(pipelines.c.outcome.is_(None))
+        if owner is not None:
+            mine = mine.where(pipelines.c.owner == owner)
+        if connection.execute(mine.values(fence=fence + 1)).rowcount:
+            raised.append(identity)
+    return raised
 
 
 class Order(NamedTuple):

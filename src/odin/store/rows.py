@@ -16,7 +16,7 @@ from odin.faults import reach
 from odin.model.errors import OutcomeUnknown, Unavailable
 from odin.model.ids import PipelineId
 from odin.model.world import Changes, Pipeline
-from odin.store import loading
+from odin.store import leases, loading
 from odin.store.commit import ALONE, Driver, Promise, commit
 from odin.store.database import Database, commit_begun, is_broken, repeated, translated
 
@@ -84,6 +84,13 @@ class Rows:
         """Those of the ids that are in flight and not another server's."""
         with self._database.reader() as connection:
             return list(loading.load_all(connection, ids, self._driver.owner))
+
+    def raise_fences(self, seen: Mapping[PipelineId, int]) -> list[PipelineId]:
+        """Put the fences of these above those given; the ones that were not there yet and are driven by this server.
+
+        A database that was put back to an older state has fences which the place has seen the successors of.
+        """
+        return self._database.write(lambda connection: leases.raise_fences(connection, seen, self._driver.owner))
 
     def final(self, ids: Sequence[PipelineId]) -> list[PipelineId]:
         """Those of the ids that nothing is owed to any more: final, or not in this store."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from odin.executors.protocol import Ended, Reason, Started
+from odin.executors.protocol import Ended, Outdated, Reason, Started
 
 
 def test_a_task_ends_with_its_code_times_and_costs(machine):
@@ -64,7 +64,17 @@ def test_a_launch_under_an_older_fence_does_nothing(machine):
     machine.launch("a", "/bin/true", fence=6)
     machine.settle()
     assert machine.last(Ended, "a") is None
+    assert machine.last(Outdated, "a") == Outdated(machine.id("a"), 7)
     assert machine.run("a", "/bin/true", fence=7).code == 0
+
+
+def test_what_is_recalled_under_an_older_fence_may_still_start_and_is_not_absent(machine):
+    machine.recall("a", fence=7)
+    machine.absent("a")
+    machine.seen.clear()
+    machine.recall("a", fence=6)
+    machine.settle()
+    assert [type(each) for each in machine.seen if each.attempt == machine.id("a")] == [Outdated]
 
 
 def test_a_timeout_stops_the_task_and_says_so(machine):

@@ -52,6 +52,10 @@ class Shelf:
         self._reach()
         return [fresh(each) for each in self.kept if each.id in ids]
 
+    def raise_fences(self, seen):
+        self._reach()
+        return self.outdate(seen)
+
     def final(self, ids):
         self._reach()
         return [each for each in ids if each in self.over]

@@ -63,12 +63,16 @@ class Ledger:
 
     def admits(self, pipeline: str, fence: int) -> bool:
         """False for a fence lower than one seen; a higher one is remembered."""
-        seen = self.fences.get(pipeline, self._past.get(pipeline, -2) + 1)
+        seen = self.fence_of(pipeline)
         if fence > seen:
             self.fences[pipeline] = fence
             self._of.setdefault(pipeline, set())
             self._journal.add(encode({"op": "fence", "p": pipeline, "n": fence}))
         return fence >= seen
+
+    def fence_of(self, pipeline: str) -> int:
+        """The highest one seen."""
+        return self.fences.get(pipeline, self._past.get(pipeline, -2) + 1)
 
     def started(self, record: dict[str, Any]) -> str:
         """Take down a witness; the line that says so."""

@@ -20,6 +20,7 @@ from .wire import encode
 ATTEMPT = re.compile(r"[a-z](-?-?[a-z0-9])*")
 NO_ROOM = "tasks of other servers have the CPUs or GPUs that it asks for"
 POWER_LOST = f"{LOST}: the machine went down"
+OUTDATED = "outdated"
 
 
 class Requests:
@@ -57,7 +58,7 @@ class Requests:
         if line := self._known(attempt):
             return [line]
         if not admitted:
-            return []  # its owner is no longer the owner
+            return self._outdated(attempt, server)
         self._clear(attempt, request["fence"])
         if self._ledger.full:
             return [self._end(attempt, Verdict(None, "refused", "the disk of the runner's journal is full"))]
@@ -91,7 +92,9 @@ class Requests:
     def recall(self, request: dict[str, Any], server: Server) -> list[str]:
         asked: dict[str, int] = request["ids"]
         planned: dict[str, float] = request.get("planned", {})
-        lines = [self._recall(_checked(each), fence, planned.get(each), server) for each, fence in asked.items()]
+        lines: list[str] = []
+        for attempt, fence in asked.items():
+            lines += self._recall(_checked(attempt), fence, planned.get(attempt), server)
         for attempt, fence in asked.items():
             self._clear(attempt, fence)
         self.start()  # what waited behind those that were withdrawn
@@ -113,6 +116,12 @@ class Requests:
             self._servers.note(server, pipeline, fence)
         return admitted
 
+    def _outdated(self, attempt: str, server: Server) -> list[str]:
+        """To one that is no longer the owner, or is and has a database that was put back to an older state."""
+        if OUTDATED not in server.greeting.hears:
+            return []
+        return [encode({"op": OUTDATED, "id": attempt, "fence": self._ledger.fence_of(pipeline_of(attempt))})]
+
     def _clear(self, attempt: str, fence: int) -> None:
         pipeline = pipeline_of(attempt)
         if self._ledger.doubts(None) and self._ledger.admits(pipeline, fence):
@@ -133,16 +142,21 @@ class Requests:
         self._bodies.add(body)
         return self._witness(body)
 
-    def _recall(self, attempt: str, fence: int, planned_at: float | None, server: Server) -> str:
+    def _recall(self, attempt: str, fence: int, planned_at: float | None, server: Server) -> list[str]:
+        lines = []
         if self._admits(attempt, fence, server):
             self.room.withdraw(attempt)
+        else:
+            lines = self._outdated(attempt, server)
         if line := self._known(attempt):
-            return line
+            return [line, *lines]
         if self._logs.exists(attempt):
-            return self._investigate(attempt)
+            return [self._investigate(attempt), *lines]
+        if lines:
+            return lines  # not absent for sure: a launch under the higher fence may be on its way
         if self._ledger.doubts(planned_at) and pipeline_of(attempt) not in self._cleared:
-            return self._end(attempt, Verdict(None, "lost", POWER_LOST))
-        return encode({"op": "absent", "id": attempt, "fence": fence})
+            return [self._end(attempt, Verdict(None, "lost", POWER_LOST))]
+        return [encode({"op": "absent", "id": attempt, "fence": fence})]
 
     def _known(self, attempt: str) -> str | None:
         if line := self._ledger.ends.get(attempt):

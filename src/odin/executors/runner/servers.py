@@ -20,17 +20,20 @@ class Greeting(NamedTuple):
     """What a server says of itself: the environment and user of its tasks, and how much they may take at once.
 
     ``cpu_m`` is in thousandths of CPUs, None without limit; ``cards`` are the GPUs that may be given to tasks.
+    ``hears`` are the words that not every server knows.
     """
 
     env: dict[str, str]
     user: str | None
     cpu_m: int | None = None
     cards: tuple[str, ...] = ()
+    hears: frozenset[str] = frozenset()
 
 
 def greeting(hello: dict[str, Any]) -> Greeting:
-    """That of an older server says nothing of CPUs and GPUs."""
-    return Greeting(dict(hello["env"]), hello["user"], hello.get("cpu"), tuple(hello.get("cards", ())))
+    """That of an older server says nothing of CPUs and GPUs, and less of what it hears."""
+    cards, hears = tuple(hello.get("cards", ())), frozenset(hello.get("hears", ()))
+    return Greeting(dict(hello["env"]), hello["user"], hello.get("cpu"), cards, hears)
 
 
 @dataclass(slots=True, eq=False)
