@@ -39,10 +39,10 @@ def conclude(session: Session, screen: Screen, view: View) -> None:
     for number, task in enumerate(failed[:SHOWN_FAILURES]):
         tell(session, screen, task, with_log=number < SHOWN_LOGS)
     if len(failed) > SHOWN_FAILURES:
-        screen.say(f"  ... and {len(failed) - SHOWN_FAILURES} more; odin-status {name}")
+        screen.say(f"  ... and {len(failed) - SHOWN_FAILURES} more; {session.typed('odin-status', name)}")
     if failed:
-        screen.say(f"  odin-logs {name} --first-error   what went wrong first")
-        screen.say(f"  odin-resume {name} --at HEAD   go on from here after a fix was pushed")
+        screen.say(f"  {session.typed('odin-logs', name, '--first-error')}   what went wrong first")
+        screen.say(f"  {session.typed('odin-resume', name, '--at', 'HEAD')}   go on from here after a fix was pushed")
     screen.stream.flush()
 
 
@@ -51,7 +51,7 @@ def tell(session: Session, screen: Screen, task: Json, *, with_log: bool) -> Non
     screen.say(f"  {screen.paint(clean(str(task['name'])), 'red')}: {reason}")
     for line in last_lines(session, screen, str(task["id"])) if with_log else ():
         screen.say(f"    {screen.paint('|', 'dim')} {line}")
-    screen.say(f"    odin-logs {clean(str(task['id']))}")
+    screen.say(f"    {session.typed('odin-logs', str(task['id']))}")
 
 
 def last_lines(session: Session, screen: Screen, task: str) -> list[str]:

@@ -147,7 +147,7 @@ def tell(session: Session, pipeline: str) -> None:
             name = "task" if change.event == "task" else "pipeline"
             session.screen.line({"event": change.event, name: change.data})
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(detached(pipeline)) from None
+        raise KeyboardInterrupt(detached(session, pipeline)) from None
 
 
 def follow(session: Session, pipeline: str, screen: Screen, *, notes: bool = True) -> View:
@@ -164,13 +164,11 @@ def follow(session: Session, pipeline: str, screen: Screen, *, notes: bool = Tru
             display.end(view)
         conclude(session, screen, view)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(detached(pipeline)) from None
+        raise KeyboardInterrupt(detached(session, pipeline)) from None
     return view
 
 
-def detached(pipeline: str) -> str:
-    return (
-        f"detached; {pipeline} goes on\n"
-        f"  odin-status {pipeline} --watch   to come back\n"
-        f"  odin-cancel {pipeline}           to stop it"
-    )
+def detached(session: Session, pipeline: str) -> str:
+    back, stop = session.typed("odin-status", pipeline, "--watch"), session.typed("odin-cancel", pipeline)
+    width = max(len(back), len(stop))
+    return f"detached; {pipeline} goes on\n  {back:{width}}   to come back\n  {stop:{width}}   to stop it"

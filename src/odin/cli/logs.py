@@ -258,7 +258,7 @@ def follow_task(session: Session, pattern: Pattern | None) -> None:
 
 def stopped(session: Session) -> str:
     pipeline = session.options.id.partition("--")[0]
-    return f"stopped reading; {session.options.id} goes on\n  odin-cancel {pipeline}   to stop it"
+    return f"stopped reading; {session.options.id} goes on\n  {session.typed('odin-cancel', pipeline)}   to stop it"
 
 
 def follow_lines(session: Session, pattern: Pattern | None) -> None:

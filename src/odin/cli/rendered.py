@@ -54,4 +54,4 @@ def record(session: Session, name: str, size: int) -> dict[str, object]:
 def elsewhere(session: Session) -> str:
     """The files that are no templates are in the commit that the pipeline runs."""
     pipeline = session.client.pipeline(session.options.job)
-    return f"its other files: odin-show {pipeline.job} --at {pipeline.version}"
+    return f"its other files: {session.typed('odin-show', pipeline.job, '--at', pipeline.version)}"

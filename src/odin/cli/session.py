@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from odin.client.signin import Asking
 
+SERVER = ("host", "port", "scheme", "token")  # options that name it
+
 
 class Session:
     """One run of one client command."""
@@ -54,6 +56,14 @@ class Session:
     def _warn(self, text: str) -> None:
         if text not in self.known:
             self.note(text)
+
+    def typed(self, program: str, *words: str) -> str:
+        """What to type next: a command for the server that this one's options name."""
+        from shlex import quote
+
+        given = [(name, getattr(self.options, name)) for name in SERVER]
+        named = [word for name, value in given if value for word in (f"--{name}", quote(clean(str(value))))]
+        return " ".join([program, *(clean(word) for word in words), *named])
 
     def show(self, answer: dict[str, Any]) -> bool:
         """Print the answer if JSON is asked for; says whether it was."""

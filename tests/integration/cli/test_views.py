@@ -114,6 +114,18 @@ def test_the_end_is_told_with_the_reason_the_last_lines_and_what_to_type_next(se
     ]
 
 
+def test_what_to_type_next_names_the_server_that_was_named(server: Scripted, shell: Shell) -> None:
+    server.on(STREAM, events(failing()))
+    there = f"--host {server.url}"
+    with pane(shell, "odin-run", "hello", "-f", "--host", server.url, size=(200, 24)) as seen:
+        assert seen.ended() == 1
+        assert [line.strip() for line in seen.lines[-3:]] == [
+            f"odin-logs {ID}--train {there}",
+            f"odin-logs {ID} --first-error {there}   what went wrong first",
+            f"odin-resume {ID} --at HEAD {there}   go on from here after a fix was pushed",
+        ]
+
+
 def test_a_lost_connection_is_told_below_the_picture_while_it_lasts(server: Scripted, shell: Shell) -> None:
     slow = Slow(frame("end", pipeline(), 5))
     server.on(STREAM, events(running(), cut=True), slow)
