@@ -12,6 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+AGAIN = "; try again"  # how many a sentence of the server ends; when is said by the header
+
 
 class Reply:
     """A whole answer."""
@@ -40,6 +42,8 @@ def failure(address: Address, reply: Reply) -> ClientError:
         return foreign(address, reply)
     kind = OF_STATUS.get(reply.status, ServerFailed)
     text = str(problem.get("detail") or problem.get("title") or f"the server answered {reply.status}")
+    if reply.retry_after_s is not None:
+        text = text.removesuffix(AGAIN)
     errors = problem.get("errors")
     places = [item for item in errors if isinstance(item, dict)] if isinstance(errors, list) else []
     return kind(
@@ -49,6 +53,11 @@ def failure(address: Address, reply: Reply) -> ClientError:
         status=reply.status,
         retry_after_s=reply.retry_after_s,
     )
+
+
+def why(reply: Reply) -> str:
+    """What keeps a server from answering, in its own words if it has some."""
+    return str((read(reply) or {}).get("detail") or "the server is busy").removesuffix(AGAIN)
 
 
 def read(reply: Reply) -> dict[str, Any] | None:

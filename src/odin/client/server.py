@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from odin.client.address import Address
 from odin.client.encoding import query, quote
 from odin.client.errors import NotAllowed, Unreachable
-from odin.client.problems import Reply, failure
+from odin.client.problems import Reply, failure, why
 from odin.client.wire import Answer, Broken, exchange
 
 TYPE_CHECKING = False
@@ -196,7 +196,7 @@ class Server:
             return True
         if wait_s > LONGEST_RETRY_AFTER_S:
             return False
-        self.warn(f"the server is busy; trying again in {wait_s:.0f} s")
+        self.warn(f"{why(reply)}; trying again in {wait_s:.0f} s")
         time.sleep(wait_s)
         return True
 
