@@ -123,9 +123,10 @@ def restore(flags: Mapping[str, object], file: str, *, config: str | None = None
         settings = _settings(flags, config)
         os.umask(0o077)
         restored = put_back(settings, Path(file))
+        database = configuration.without_password(settings.database_url)
     except (OdinError, OSError) as error:
         return told("odin-serve restore", error)
-    print(f"restored into {settings.data}: {_contents(restored.manifest)}")
+    print(f"restored into {settings.data} and {database}: {_contents(restored.manifest)}")
     for place in restored.kept:
         print(f"  what was there before is {place}")
     return STARTED

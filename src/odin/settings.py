@@ -407,7 +407,7 @@ def _shown(name: str, value: Any) -> str:
     if value is None:
         return RULES[name].shown or "none"
     if RULES[name].masked:
-        return "********" if RULES[name].masked == "all" else _without_password(value)
+        return "********" if RULES[name].masked == "all" else without_password(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
@@ -417,7 +417,8 @@ def _shown(name: str, value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _without_password(url: str) -> str:
+def without_password(url: str) -> str:
+    """A URL that may be shown to anybody."""
     password = urlsplit(url).password
     shown = url.replace(f":{password}@", ":********@") if password else url
     return re.sub(r"([?&](?:ssl)?password=)[^&]*", r"\1********", shown)

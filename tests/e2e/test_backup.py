@@ -289,7 +289,7 @@ def test_a_backup_of_sqlite_is_restored_into_postgresql_and_what_runs_goes_on(mo
     url = moving.settings.pop("DATABASE_URL")
     moving.operate("odin-serve", "backup", file)
     moving.settings["DATABASE_URL"] = url
-    moving.operate("odin-serve", "restore", file)
+    assert moving.operate("odin-serve", "restore", file).out.startswith(f"restored into {moving.data} and {url}: ")
     assert not (moving.data / "odin.db").exists(), "a start without the setting would go on with it"
     assert [*moving.data.glob("odin.db.before-*Z")]
     moving.start()
@@ -303,6 +303,7 @@ def test_a_backup_of_sqlite_is_restored_into_postgresql_and_what_runs_goes_on(mo
 
     moving.terminate()
     assert "restore it into an empty one" in moving.operate("odin-serve", "restore", file, code=6).err
+    assert not [*moving.data.glob("*.restoring")]
 
 
 @pytest.mark.parametrize("point", ["restore:one-in-place", "restore:filled"])

@@ -39,7 +39,7 @@ def replay(seed: int, mutation: str | None) -> int:
         if mutation is not None:
             MUTATIONS[mutation].apply(patch)
         result = Schedule(seed, print).run()
-    print(told(result) if result.violation is not None else f"seed {seed}: all held")
+    print(told(result, mutation) if result.violation is not None else f"seed {seed}: all held")
     return 1 if result.violation is not None else 0
 
 

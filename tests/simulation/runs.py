@@ -46,9 +46,10 @@ class Total:
         )
 
 
-def told(result: Result) -> str:
+def told(result: Result, mutation: str | None = None) -> str:
     """A violation with the line that replays it."""
-    return f"seed {result.seed}: {result.violation}\n  {REPLAY.format(result.seed)}"
+    broken = f" --mutation {mutation}" if mutation else ""
+    return f"seed {result.seed}: {result.violation}\n  {REPLAY.format(result.seed)}{broken}"
 
 
 def run(seeds: Iterable[int]) -> list[Result]:

@@ -55,6 +55,7 @@ def restore(settings: Settings, source: Path) -> Restored:
         former = settings.data / archive.DATABASE if database.path is None else None
         switch = Switch(settings.data, database.path, settings.data / "jobs.git", former)
         switch.clear()
+        stack.callback(switch.clear)  # what is refused leaves nothing behind
         bundle.read(Path(place) / archive.JOBS, switch.new(switch.jobs))
         copying.raise_fences(Path(place) / archive.DATABASE)
         if database.path is None:
