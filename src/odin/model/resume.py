@@ -104,7 +104,7 @@ def plan(pipeline: str, formers: Sequence[Former], tasks: Sequence[TaskSpec], ch
     if not made.of(Action.RUN):
         raise Conflict(
             f"nothing of {pipeline} needs to run again: every task ended well and is defined as it was;"
-            f" name a task to run again from, or run all of them"
+            f" name a task to run again from (odin-resume --from TASK), or run all of them (--all)"
         )
     return made
 
