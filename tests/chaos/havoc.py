@@ -31,7 +31,7 @@ JOBS = 8
 WINDOW = 12  # pipelines at once
 SECONDS = (0, 0, 0.05, 1, 3)  # of a task: something runs each time that something breaks
 UNSEEN = "it may have run"  # what Odin says where it cannot know: reliability.md, P3
-REFUSED = "the place where tasks run refused it"  # and that it was not started: here only by a full disk
+NO_SPACE = "no space left on device"  # for its log or folder; for less a task waits
 STUCK_S = 600.0  # without anything moving
 KILLS = {False: 100, True: 500}  # wanted by the gate, and by a release
 RESTARTS = {False: 5, True: 60}  # of PostgreSQL
@@ -226,8 +226,8 @@ class Havoc:
         told = self._oracle.asking.finished(pipeline)
         self._count(told)
         unseen, refused = (
-            {name for name, one in told["tasks"].items() if (one["reason"] or "").startswith(words)}
-            for words in (UNSEEN, REFUSED)
+            {name for name, one in told["tasks"].items() if words in (one["reason"] or "")}
+            for words in (UNSEEN, NO_SPACE)
         )
         self.tally.unseen += len(unseen)
         self.tally.refused += len(refused)

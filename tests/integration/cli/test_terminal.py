@@ -8,7 +8,7 @@ import re
 
 import pexpect
 
-from integration.cli.scripted import Scripted, Shell, body, pipeline, problem, task
+from integration.cli.scripted import Scripted, Shell, body, pipeline, problem, task, token
 
 ID = "hello-ab12cd34"
 BELL, ESC, STRING_END = "\x07", "\x1b", "\x1b\\"
@@ -43,7 +43,8 @@ def attacks() -> list[str]:
 def shown(shell: Shell, command: str, *arguments: str) -> str:
     """What a terminal gets to interpret."""
     argv = shell.argv(command, *arguments)
-    output, _ = pexpect.run(" ".join(argv), env=shell.environ(), withexitstatus=True, timeout=60, encoding="utf-8")
+    output, code = pexpect.run(" ".join(argv), env=shell.environ(), withexitstatus=True, timeout=60, encoding="utf-8")
+    assert code is not None, f"it waits for something: {output[-200:]!r}"
     return str(output)
 
 
@@ -63,6 +64,7 @@ def test_a75_a_log_cannot_act_on_the_terminal(server: Scripted, shell: Shell) ->
 
 
 def test_a75_names_messages_and_errors_cannot_either(server: Scripted, shell: Shell) -> None:
+    shell.keep(server.url, token("ana"))
     bad = "".join(attacks()) + "\r\n"
     happened = {"timestamp": None, "eventType": bad, "reason": bad, "source": bad, "message": bad}
     evil = pipeline(

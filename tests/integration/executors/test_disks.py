@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from odin.executors.protocol import Ended, Reason, Recall
+from odin.executors.protocol import Ended, Held, Reason, Started
 
 from .conftest import Machine
 
@@ -85,18 +85,43 @@ def test_f13_a_task_whose_log_has_no_room_gets_the_error_itself(small):
     assert (end.code, end.reason) == (1, Reason.EXIT)
 
 
-def test_f13_a_journal_without_room_refuses_launches_and_recovers(small):
+def test_f13_without_room_in_the_journal_launches_wait_until_there_is(small):
+    """Nothing is asked again: the runner looks by itself."""
     filler = fill(small)
-    attempts = (f"t{number}" for number in range(5000))
     small.executor.stop(small.id("a"), kind="Pod", grace_s=0, message="x" * 300_000)
-    small.until(lambda: small.run(next(attempts), "/bin/true", make=()).reason == Reason.REFUSED)
-    refused = small.last(Ended)
-    assert "journal is full" in refused.message
+    attempts = (f"t{number}" for number in range(5000))
+    small.until(lambda: launched(small, next(attempts)) is Held)
+    held = small.last(Held)
+    assert held.why == "the disk of the runner's journal is full"
+    small.shell("b", "echo b >> ledger")
+    small.settle()
+    assert small.last(Held, "b").why == held.why
+    assert small.last(Started, "b") is None
     filler.unlink()
-    small.until(lambda: small.run(next(attempts), "/bin/true").code == 0)
+    assert small.end("b").code == 0
+    assert small.until(lambda: [one for one in small.seen if isinstance(one, Ended) and one.attempt == held.attempt])
     small.kill_runner()
     small.seen.clear()
-    asked = Recall(2, "Pod")
-    small.executor.recall({small.id("a"): asked, refused.attempt: asked})
+    small.recall("a", "b")
     assert small.end("a").reason == Reason.VOID
-    assert small.until(lambda: refused in small.seen)
+    assert small.end("b").code == 0
+    assert small.ledger.read_text() == "b\n"
+
+
+def test_f13_what_waits_for_the_disk_can_be_cancelled(small):
+    filler = fill(small)
+    small.executor.stop(small.id("a"), kind="Pod", grace_s=0, message="x" * 300_000)
+    attempts = (f"t{number}" for number in range(5000))
+    small.until(lambda: launched(small, next(attempts)) is Held)
+    small.shell("b", "echo b >> ledger")
+    small.stop("b")
+    assert small.end("b").reason == Reason.VOID
+    filler.unlink()
+    assert small.run("c", "/bin/sh", "-c", "echo c >> ledger").code == 0
+    assert small.ledger.read_text() == "c\n"
+
+
+def launched(machine: Machine, name: str) -> type:
+    """What becomes of it: it ends, or is held."""
+    machine.launch(name, "/bin/true", make=())
+    return type(machine.until(lambda: machine.last(Ended, name) or machine.last(Held, name)))

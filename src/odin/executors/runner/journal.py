@@ -64,7 +64,7 @@ class Journal:
 
     def flush(self) -> bool:
         """Write what was added; False, and all of it kept in memory, while the disk is full."""
-        if self._end + len(self._buffer) + RESERVE > self._allocated:
+        if self.full or self._end + len(self._buffer) + RESERVE > self._allocated:
             self._allocate()
         if self._buffer and self._end + len(self._buffer) <= self._allocated:
             self._write()

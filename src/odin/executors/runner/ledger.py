@@ -61,6 +61,13 @@ class Ledger:
     def full(self) -> bool:
         return self._journal.full
 
+    def recovers(self) -> bool:
+        """Whether its disk was full, and is so no more."""
+        if not self.full:
+            return False
+        self._journal.flush()
+        return not self.full
+
     def admits(self, pipeline: str, fence: int) -> bool:
         """False for a fence lower than one seen; a higher one is remembered."""
         seen = self.fence_of(pipeline)

@@ -24,6 +24,7 @@ from .wire import PROTOCOL, Connection, encode
 
 REQUESTS_A_TURN = 16  # of each server: ends do not wait behind a long row of launches
 MOST_PEERS = 64
+FULL_S = 0.5  # until a full disk is looked at again
 LINGER_S = 30.0  # how long a runner with nothing to do waits for a server
 
 
@@ -74,7 +75,7 @@ class Loop:
             self._bodies.advance(now)
             self._adopted.look(now)
             ends = self._bodies.settle()
-            if ends:
+            if self._ledger.recovers() or ends:
                 self._try(self._requests.start, "a launch that waited")
             self._ledger.flush()  # before the signals: a stop that began is seen through
             self._bodies.signal_all()
@@ -99,6 +100,7 @@ class Loop:
             return 0
         now = time.monotonic()
         waits = [self._bodies.next_in(now), self._adopted.next_in(), self._ledger.sync_in(now), LINGER_S]
+        waits.append(FULL_S if self._ledger.full else None)
         waits += [server.due_in(now) for server in self._servers.connected]
         return 1000 * min(wait for wait in waits if wait is not None) + 1
 

@@ -19,6 +19,7 @@ from .wire import encode
 
 ATTEMPT = re.compile(r"[a-z](-?-?[a-z0-9])*")
 NO_ROOM = "tasks of other servers have the CPUs or GPUs that it asks for"
+NO_DISK = "the disk of the runner's journal is full"
 POWER_LOST = f"{LOST}: the machine went down"
 OUTDATED = "outdated"
 
@@ -60,14 +61,15 @@ class Requests:
         if not admitted:
             return self._outdated(attempt, server)
         self._clear(attempt, request["fence"])
-        if self._ledger.full:
-            return [self._end(attempt, Verdict(None, "refused", "the disk of the runner's journal is full"))]
         self.room.ask(request, server.greeting)
         self.start()
-        return [encode({"op": "held", "id": attempt, "why": NO_ROOM})] if self.room.holds(attempt) else []
+        why = NO_DISK if self._ledger.full else NO_ROOM
+        return [encode({"op": "held", "id": attempt, "why": why})] if self.room.holds(attempt) else []
 
     def start(self) -> None:
-        """Start whatever there is room for."""
+        """Start whatever there is room for, here and on the disk: a start that is not noted may happen twice."""
+        if self._ledger.full:
+            return
         for entry, cards in self.room.admit():
             attempt = entry.request["id"]
             if self._ledger.admits(pipeline_of(attempt), entry.request["fence"]):
