@@ -189,7 +189,7 @@ def test_a_followed_log_goes_on_where_a_client_was_cut_off(running):
     running.house.write_log(task, "".join(f"{line}\n" for line in lines).encode())
     heard_lines, at = [], {}
     while len(heard_lines) < len(lines):
-        with opened(running, name="vera") as ws:
+        with opened(running, name="vera", max_queue=None) as ws:
             ws.send(json.dumps({"command": "LOGS", "request": {"resource": task, "follow": True} | at}))
             for _ in range(min(30, len(lines) - len(heard_lines))):
                 reply = json.loads(ws.recv())
