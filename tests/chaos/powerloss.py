@@ -281,10 +281,17 @@ class Rebuilding:
         return api
 
     def _end_all(self) -> None:
+        """Whatever the server began, also a runner that has not said yet who it is."""
         odin = self._odin
-        runner = odin.runner  # or who it was before
-        found = [pid for pid, _ in odin.bodies()]
-        for pid in (runner, *found) if str(odin.data) in command_line(runner) else found:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        while left := [*_working_in(odin.data), *(pid for pid, _ in odin.bodies())]:
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.01)
         Oracle(odin).stores_are_sound()
+
+
+def _working_in(folder: Path) -> list[int]:
+    """Processes that were given a path in a folder."""
+    pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return [pid for pid in pids if str(folder) in command_line(pid)]
