@@ -12,7 +12,7 @@
     bench       the benchmarks of a minute; bench-all runs the rest too
     rows        which failure and attack rows have a test
     up          install, then odin-serve with what follows; ends with Ctrl-C
-    install     install into .venv; nothing happens if all is there
+    install     install into .venv, nothing if all is there; install postgresql kubernetes: with what these need
     fmt         format the sources
     lock        write the lock files of requirements/ anew
     clean       remove what these words made
@@ -45,6 +45,7 @@ STAMP = VENV / "odin-installed.json"
 LOCKS = ROOT / "requirements"
 MADE = (".venv", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", ".import_linter_cache",
         ".coverage", "htmlcov", "dist", "build", "demo-output", "test-output", ".bench")  # fmt: skip
+EXTRAS = ("kubernetes", "postgresql")
 CODE = ["src", "testing/src", "tests", "examples", "benchmarks", "dev.py"]
 MODEL_AND_ENGINE = ["--cov=odin.model", "--cov=odin.engine", "--cov-branch", "--cov-fail-under=95"]
 READY_WITHIN_S = 60.0
@@ -115,6 +116,13 @@ def install(*wanted):
         fill_venv(locks)
         STAMP.write_text(json.dumps(state(locks)))
     subprocess.run([PYTHON, "-m", "compileall", "-q", "src", "testing/src"], cwd=ROOT, check=True)
+
+
+def install_extras(*extras):
+    if unknown := [extra for extra in extras if extra not in EXTRAS]:
+        say(f'there is no extra "{unknown[0]}"; there are {" and ".join(EXTRAS)}')
+        sys.exit(2)
+    install(*extras)
 
 
 def make_venv():
@@ -437,7 +445,7 @@ def end_runner(data):
 
 WORDS = {
     "demo": demo, "test": test, "lint": lint, "cover": cover, "bench": bench, "rows": rows, "up": up, "fmt": fmt,
-    "bench-all": lambda *words: bench("--all", *words), "install": lambda: install(), "lock": lock, "clean": clean,
+    "bench-all": lambda *words: bench("--all", *words), "install": install_extras, "lock": lock, "clean": clean,
     "chaos": chaos, "screens": screens, "simulate": simulate, "test-kubernetes": test_kubernetes,
 }  # fmt: skip
 

@@ -209,6 +209,14 @@ def test_a_mistyped_word_gets_the_nearest_one():
     assert (done.returncode, done.stdout) == (2, 'dev.py: there is no word "tset"; did you mean test?\n')
 
 
+def test_a_mistyped_extra_is_refused_with_those_that_there_are():
+    done = subprocess.run([sys.executable, "dev.py", "install", "postgres"], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (
+        2,
+        'dev.py: there is no extra "postgres"; there are kubernetes and postgresql\n',
+    )
+
+
 def test_each_due_row_of_the_catalogues_has_a_test():
     rows = runpy.run_path(str(ROOT / "tests/rows.py"))
     tests, catalogue = rows["covered"](), rows["catalogue"]()
