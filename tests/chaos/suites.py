@@ -20,7 +20,7 @@ from simulation.runs import REPLAY, today, total
 
 TESTS = Path(__file__).resolve().parents[1]
 POINTS, YEAR_S = 44, 365.25 * 86400
-FAULTS_S = {False: 30, True: 600}  # how long a storm of faults lasts
+FAULTS_S = {False: 60, True: 600}  # how long a storm of faults lasts
 
 
 @dataclass(frozen=True)
@@ -104,12 +104,12 @@ def cluster(asked: Asked) -> Iterator[Row]:
 
 def _storms(asked: Asked) -> tuple[Done, Counter[str]]:
     """What the tests say, and what was done to calls in them."""
-    length, often = FAULTS_S[asked.long], 15 if asked.long else 2
+    length, often = FAULTS_S[asked.long], 15 if asked.long else 4
     runs = ["tests/kubernetes/test_faults.py"] + ["tests/kubernetes/test_outages.py"] * often
     with tempfile.TemporaryDirectory() as folder:
         tally = Path(folder) / "tally"
         variables = {"ODIN_FAULT_TALLY": str(tally), "ODIN_FAULT_S": str(length)}
-        done = reduce(Done.__add__, [pytest_of(path, "-n", "0", **variables) for path in runs])
+        done = reduce(Done.__add__, [pytest_of(path, "-n", "0", "--timeout=0", **variables) for path in runs])
         counts = Counter[str]()
         for line in tally.read_text().splitlines() if tally.exists() else ():
             counts.update(json.loads(line))
