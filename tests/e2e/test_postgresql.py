@@ -71,6 +71,7 @@ def test_f40_while_postgresql_is_away_the_server_says_so_and_tasks_go_on(
     answer = served.api().ask("POST", "/v1/pipelines", {"pipeline": {"job": "waiting"}})
     assert (answer.status, "retry-after" in answer.headers) == (503, True), answer
     own_postgres.start()
+    until(lambda: Api(served.port).ask("GET", "/readyz").status == 200)  # until somebody has got through, 503
     found = served.api().finished(pipeline)
     assert (found["outcome"], found["tasks"]["first"]["exitCode"]) == ("succeeded", 0)
     assert len(served.api().get("/v1/pipelines")["pipelines"]) == 1

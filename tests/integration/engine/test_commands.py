@@ -216,6 +216,7 @@ async def test_f70_a_launch_that_comes_again_while_the_first_still_waits_is_the_
             asking.start_soon(launch)
     assert found == [found[0]] * 8
     assert [each.id for each in office.queries.pipelines()[0]] == [found[0].id]
+    await office.done(found[0].id)  # its folder is made after the answer
     assert [each.name for each in office.layout.runs.iterdir()] == [found[0].id]
 
 
