@@ -225,10 +225,9 @@ class Havoc:
     def _judge_one(self, pipeline: str, plan: Plan) -> None:
         told = self._oracle.asking.finished(pipeline)
         self._count(told)
-        unseen, refused = (
-            {name for name, one in told["tasks"].items() if words in (one["reason"] or "")}
-            for words in (UNSEEN, NO_SPACE)
-        )
+        reasons = {name: one["reason"] or "" for name, one in told["tasks"].items()}
+        unseen = {name for name, reason in reasons.items() if reason.startswith(UNSEEN)}
+        refused = {name for name, reason in reasons.items() if reason.endswith(NO_SPACE)}
         self.tally.unseen += len(unseen)
         self.tally.refused += len(refused)
         try:

@@ -65,6 +65,13 @@ class Pane:
             assert time.monotonic() < deadline, self.raw
             self.read()
 
+    def drain(self) -> None:
+        """Read what a command that is stopped wrote before."""
+        length = -1
+        while length != len(self.raw):
+            length = len(self.raw)
+            self.read()
+
     def read(self) -> bool:
         """False at the end."""
         try:

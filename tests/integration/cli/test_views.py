@@ -369,10 +369,13 @@ def test_a_stopped_command_draws_below_what_the_shell_wrote(
     with pane(shell, "odin-status", ID, "--watch") as seen:
         seen.shows("epoch 2")
         os.kill(seen.child.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, seen.child.pid, os.WSTOPPED | os.WNOWAIT)
+        seen.drain()
         before = len(FRAME.findall(seen.raw))
         os.kill(seen.child.pid, signal.SIGCONT)
-        # One that was drawn before the stop may be read only now.
-        seen.until(lambda: any(each.startswith("\x1b[?25l\r") for each in FRAME.findall(seen.raw)[before:]))
+        seen.until(lambda: len(FRAME.findall(seen.raw)) > before)
+        after = FRAME.findall(seen.raw)[before]
+        assert after.startswith("\x1b[?25l\r")
 
 
 # ---- all pipelines -------------------------------------------------------------------------------------------------

@@ -296,13 +296,17 @@ def test_what_waits_starts_when_what_it_waited_behind_is_withdrawn(beside: Besid
 
 def lose_power(machine: Machine) -> None:
     """The server and its runner die, and the runner's journal is of another boot."""
+    die(machine, lambda each: {**each, "boot": "another"} if each["op"] in ("open", "boot") else each)
+
+
+def die(machine: Machine, then: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """The server and its runner die; ``then`` is what becomes of each record of the journal."""
     runner = machine.pid
     machine.crash()
     os.kill(runner, signal.SIGKILL)
     machine.until(lambda: not Path(f"/proc/{runner}").exists())
     journal = Journal(str(machine.data / "runner" / "journal"))
-    records = [{**each, "boot": "another"} if each["op"] in ("open", "boot") else each for each in journal.records]
-    journal.replace(map(encode, records))
+    journal.replace(encode(then(each)) for each in journal.records)
     journal.close()
     machine.seen.clear()
 
@@ -390,15 +394,7 @@ def test_no_gpu_is_given_while_something_runs_that_may_have_it(beside: Beside) -
 
 def make_older(machine: Machine) -> None:
     """The server and its runner die, and the journal is as one before 0.2 wrote it."""
-    runner = machine.pid
-    machine.crash()
-    os.kill(runner, signal.SIGKILL)
-    machine.until(lambda: not Path(f"/proc/{runner}").exists())
-    journal = Journal(str(machine.data / "runner" / "journal"))
-    kept = [{name: each[name] for name in each.keys() - {"cards", "cpu"}} for each in journal.records]
-    journal.replace(map(encode, kept))
-    journal.close()
-    machine.seen.clear()
+    die(machine, lambda each: {name: each[name] for name in each.keys() - {"cards", "cpu"}})
 
 
 def test_what_a_dead_server_had_sent_is_not_done_after_its_successor_was_greeted(beside: Beside) -> None:
