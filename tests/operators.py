@@ -204,11 +204,15 @@ KINDS["ElasticJob"] = PYTORCHJOB
 
 @dataclass(frozen=True)
 class Operator:
-    """Plays the operator of a kind for one object, which is called as its task."""
+    """Plays the operator of a kind for one object, which is called as its task.
+
+    ``blocks``: its pods hold up a deletion of the whole in the foreground, as those of all known operators do.
+    """
 
     place: Place
     kind: Kind
     name: str
+    blocks: bool = True
 
     def seen(self) -> Object:
         """The object, once Odin has made it."""
@@ -224,7 +228,8 @@ class Operator:
         """Their names, the main one first."""
         made = self.seen()
         api_version, uid = made["apiVersion"], made["metadata"]["uid"]
-        owner = {"apiVersion": api_version, "kind": made["kind"], "name": self.name, "uid": uid, "controller": True}
+        owner = {"apiVersion": api_version, "kind": made["kind"], "name": self.name, "uid": uid}
+        owner |= {"controller": True, "blockOwnerDeletion": self.blocks}
         names = []
         for suffix, labels, template in self.kind.pods(made):
             metadata = {**template["metadata"], "name": f"{self.name}-{suffix}", "ownerReferences": [owner]}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -238,6 +238,24 @@ def test_a_cancelled_kind_leaves_no_pod_that_runs(kinds: Place) -> None:
     kinds.command("odin-cancel", pipeline)
     done = kinds.api.finished(pipeline)
     assert (done["outcome"], done["tasks"]["a"]["status"]) == ("cancelled", "terminated")
+    phases = {pod["status"]["phase"] for pod in kinds.objects("pods", pipeline)}
+    assert phases <= {"Succeeded", "Failed"}
+
+
+@pytest.mark.parametrize(
+    ("cascade", "blocks"), [("background", True), ("foreground", False)], ids=["behind its back", "not held up"]
+)
+def test_f21_a_kind_that_somebody_deletes_leaves_no_pod_that_runs(kinds: Place, cascade: str, blocks: bool) -> None:
+    """Its finalizer keeps it, so the garbage collector leaves its pods, which no operator removes any more."""
+    began = begin(kinds, "JobSet", f"deleted-{cascade}", "sleep 600", num_workers=2, grace_period=1)
+    operator = replace(began, blocks=blocks)
+    operator.begin()
+    kinds.api.executing(operator.name)
+    pipeline = operator.name.split("--")[0]
+    kinds.kubectl("delete", operator.kind.resource, operator.name, f"--cascade={cascade}", "--wait=false")
+    done = kinds.api.finished(pipeline)
+    assert done["outcome"] == "failed"
+    assert "somebody deleted it" in done["tasks"]["a"]["reason"]
     phases = {pod["status"]["phase"] for pod in kinds.objects("pods", pipeline)}
     assert phases <= {"Succeeded", "Failed"}
 

@@ -42,7 +42,8 @@ class Body:
     heard of may still arrive. ``asked`` is the doom that the API server was told of. ``hint`` is why it waits, where
     only its events say so, ``queue`` what Kueue says of that, and ``verdict`` who deleted it. ``outputs`` are those
     that are kept. ``is_kept`` means that nothing is owed any more: the end is recorded, the log kept, the finalizer
-    gone. ``hurry`` is set once somebody waits for that.
+    gone. ``hurry`` is set once somebody waits for that. ``bereft`` are the pods, by uid, whose removal was asked for
+    because the whole is deleted and nobody else removes them.
     """
 
     attempt: AttemptId
@@ -68,6 +69,7 @@ class Body:
     errand: asyncio.Task[None] | None = None
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     hurry: asyncio.Event = field(default_factory=asyncio.Event)
+    bereft: set[str] = field(default_factory=set)
 
     @property
     def uid(self) -> str:
@@ -107,6 +109,13 @@ class Body:
         if self.object.get("kind") == "Pod":
             return self.object
         return whole.main_pod(self.kind, self.pods.values())
+
+    def left_behind(self) -> list[Object]:
+        """Its pods that run on though it is deleted, and whose removal was not asked for yet."""
+        if self.kind is None or not is_deleted(self.object):
+            return []
+        found = whole.left_behind(self.kind, self.object, self.pods.values())
+        return [pod for pod in found if uid(pod) not in self.bereft]
 
     def sight(self) -> Sight | None:
         """What its objects say now, in the light of what was asked of it; an end once seen stays."""

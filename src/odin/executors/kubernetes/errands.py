@@ -95,7 +95,10 @@ class Errands:
         if body.doom is not None:
             if not body.uid:
                 return self._void
-            return self._delete if body.asked != body.doom else None
+            if body.asked != body.doom:
+                return self._delete
+        if body.left_behind():
+            return self._collect
         return self._create if body.launch is not None and not body.uid else None
 
     async def _run(self, body: Body) -> None:
@@ -229,6 +232,14 @@ class Errands:
                     await self._cluster.delete(PODS, name(pod), uid=uid(pod), grace_s=0)
             self._register.end(body, doom.reason, doom.message)
         body.asked = doom
+
+    async def _collect(self, body: Body) -> None:
+        """Remove what is left of a deleted whole, within the grace of its pods, or that of its stop."""
+        grace_s = body.doom.grace_s if body.doom is not None else None
+        for pod in body.left_behind():
+            with suppress(Missing, Changed):
+                await self._cluster.delete(PODS, name(pod), uid=uid(pod), grace_s=grace_s)
+            body.bereft.add(uid(pod))
 
     async def _void(self, body: Body) -> None:
         """Prove that what was never seen cannot start any more.

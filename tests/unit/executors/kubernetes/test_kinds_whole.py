@@ -23,7 +23,7 @@ from odin.executors.kubernetes.kinds.job import JOB
 from odin.executors.kubernetes.kinds.kubeflow import ELASTIC, MPI, PYTORCH
 from odin.executors.kubernetes.kinds.pod import POD
 from odin.executors.kubernetes.kinds.ray import RAY
-from odin.executors.kubernetes.kinds.whole import main_pod, read, taken
+from odin.executors.kubernetes.kinds.whole import left_behind, main_pod, read, taken
 from odin.executors.kubernetes.podstatus import gone
 from odin.executors.kubernetes.sights import Over, Runs, Waits
 from odin.model.reports import Reason
@@ -167,6 +167,18 @@ def test_f21_an_object_that_is_removed_with_its_pods_is_not_over_before_they_are
     assert read(PYTORCH, gone, stopping=True) == Runs(MADE_AT, "Terminating")
     gone["metadata"]["finalizers"] = ["odin/attempt"]
     assert read(PYTORCH, gone, stopping=True) == Over(None, Reason.STOPPED, "it was stopped")
+
+
+def test_f21_what_runs_of_a_deleted_object_is_left_behind_where_nobody_collects_it():
+    whole = job(RUNNING)
+    runs = replica("master", "Running", running())
+    goes = replica("worker", "Running", running(), index=0) | {}
+    goes["metadata"] = goes["metadata"] | DELETED
+    ended = replica("worker", "Failed", terminated(1), index=1)
+    whole["metadata"] |= DELETED | {"finalizers": ["foregroundDeletion", "odin/attempt"]}
+    assert left_behind(PYTORCH, whole, [runs, goes, ended]) == []
+    whole["metadata"]["finalizers"] = ["odin/attempt"]
+    assert left_behind(PYTORCH, whole, [runs, goes, ended]) == [runs]
 
 
 def test_of_several_main_pods_the_newest_counts():

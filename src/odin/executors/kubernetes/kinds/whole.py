@@ -94,12 +94,28 @@ def _removed(kind: Kind, top: Object, pods: Sequence[Object], stopping: bool) ->
 
     In a deletion in the foreground the garbage collector takes its finalizer away when all pods are gone.
     """
-    if "foregroundDeletion" in (part(top, "metadata").get("finalizers") or ()):
+    if _is_collected(top):
         return None
     if not all(_over(kind, pod) for pod in pods):
         return None
     reason, said = (Reason.STOPPED, "it was stopped") if stopping else (Reason.DELETED, "somebody deleted it")
     return _timed(Over(None, reason, said), kind, pods)
+
+
+def left_behind(kind: Kind, top: Object, pods: Iterable[Object]) -> list[Object]:
+    """The pods of what is deleted that nobody removes: it is kept for its log, so its pods have an owner yet.
+
+    So it is after a deletion in the background, which is kubectl's own, and after one in the foreground that a pod
+    did not hold up: the garbage collector may look at that pod when it is done with its owner.
+    """
+    if top.get("kind") == "Pod" or _is_collected(top):
+        return []
+    return [pod for pod in pods if "deletionTimestamp" not in part(pod, "metadata") and not _over(kind, pod)]
+
+
+def _is_collected(top: Object) -> bool:
+    """Whether the garbage collector removes the pods."""
+    return "foregroundDeletion" in (part(top, "metadata").get("finalizers") or ())
 
 
 def _timed(own: Over, kind: Kind, pods: Sequence[Object]) -> Over:
