@@ -20,7 +20,10 @@ log = logging.getLogger(__name__)
 
 
 class Pulse:
-    """How far those tasks of one pipeline are whose logs are followed: one reading for all of them after each move."""
+    """How far those tasks of one pipeline are whose logs are followed.
+
+    One reading for all of them after each move, and one for all who come at the same time.
+    """
 
     def __init__(self, pipeline: str, queries: Queries, feed: Feed) -> None:
         self.pipeline = pipeline
@@ -30,27 +33,15 @@ class Pulse:
         self._watcher = self._held.enter_context(feed.watch(pipeline))
         self._seen: dict[int, Progress] = {}
         self._seen_of: frozenset[int] = frozenset()  # whom the last reading was for
-        self._told = 0  # how many readings were
         self._crowd = Crowd()
         self._reader = asyncio.get_running_loop().create_task(self._read_on())
 
     async def first(self, idx: int) -> Progress | None:
-        """How far a task is now; one that is wanted already. All that comes after it is told by ``next``."""
-        while True:
-            told = self._told
-            found = (await run_sync(self._queries.progress, self.pipeline, [idx])).get(idx)
-            if told == self._told:
-                return found
-            if idx in self._seen_of:  # told while this was read, so to others only
-                return self._seen.get(idx)
-
-    async def surely(self, idx: int) -> Progress | None:
-        """The same, even if the store has to be waited for."""
-        while True:
-            try:
-                return await self.first(idx)
-            except OdinError:
-                await asyncio.sleep(RETRY_S)
+        """How far a task is that is wanted already, once the store answers; what comes then is told by ``next``."""
+        if idx in self._seen_of:
+            return self._seen.get(idx)
+        self._watcher.again()
+        return await self.next(idx)
 
     async def next(self, idx: int) -> Progress | None:
         """The same after the next move."""
@@ -74,6 +65,6 @@ class Pulse:
                 await asyncio.sleep(RETRY_S)
                 self._watcher.again()
                 continue
-            self._seen, self._seen_of, self._told = seen, wanted, self._told + 1
+            self._seen, self._seen_of = seen, wanted
             await self._crowd.tell(moved=True)
             await asyncio.sleep(GAP_S)

@@ -6,7 +6,7 @@ time. So nothing is lost, whoever is slow holds nobody up, and memory is bounded
 for each pipeline, whatever the number of its followed logs. For HTTP streams and WebSockets alike:
 
     found = await tails.find(task_or_attempt_id)            # None where there is no such task
-    follower = tails.follow(found.id, number, offset=0)
+    follower = tails.follow(found, number, offset=0)
     async with aclosing(follower.pieces()) as pieces:
         async for piece in pieces: ...                      # ends with the attempt
 
@@ -52,7 +52,7 @@ class Follower:
     ``attempt`` is its number and ``start`` the byte that the pieces begin with; both are known from the first one on.
     """
 
-    def __init__(self, tails: Tails, task: str, number: int | None, wanted: Wanted) -> None:
+    def __init__(self, tails: Tails, task: Progress, number: int | None, wanted: Wanted) -> None:
         self.attempt = number or 0
         self.start = wanted.offset or 0
         self._tails = tails
@@ -61,9 +61,7 @@ class Follower:
         self._wanted = wanted
 
     async def pieces(self) -> AsyncGenerator[bytes]:
-        task = await self._tails.find(self._task)
-        if task is None:
-            return
+        task = self._task
         with self._tails.pulse(split_resource(task.id)[0], task.idx) as pulse:
             begun = await _begun(pulse, task.idx, self._number)
             if begun is None:
@@ -96,7 +94,7 @@ class Tails:
 
     def follow(
         self,
-        task: str,
+        task: Progress,
         number: int | None = None,
         *,
         lines: int | None = None,
@@ -156,6 +154,6 @@ async def _begun(pulse: Pulse, idx: int, number: int | None) -> int | None:
 
 async def _ended(pulse: Pulse, idx: int, number: int) -> None:
     """Returns once an attempt is over, or gone."""
-    found = await pulse.surely(idx)
+    found = await pulse.first(idx)
     while found is not None and (number, AttemptState.ENDED) not in found.attempts:
         found = await pulse.next(idx)

@@ -28,8 +28,9 @@ class Watcher:
             self._moved.set()
 
     def again(self) -> None:
-        """What was returned last could not be read: return it once more."""
-        self._seen = 0
+        """It could not be read, or is to be read for others too: return it once more, be it 0."""
+        self._seen = -1
+        self._moved.set()
 
     async def changed(self) -> int:
         """The newest committed ``seq`` (``GONE`` after a removal), once it is above the one returned last."""

@@ -9,16 +9,17 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Text, bindparam, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, Text, and_, bindparam, func, select
 
 from odin.model.happenings import Happening
 from odin.model.ids import PipelineId, split_resource, task_id
 from odin.model.job import TaskSpec, load_task
 from odin.store import idempotency as kept
 from odin.store.database import Database
-from odin.store.functions import GIVEN, GIVEN_NAME, Position, given
+from odin.store.functions import GIVEN, GIVEN_NAME, GIVEN_NUMBER, Position, given
 from odin.store.idempotency import Answer, Idempotency
 from odin.store.schema import attempts, cluster_events, events, pipelines, rendered, tasks, tombstones
 
@@ -191,22 +192,17 @@ class Queries:
 
     def progress(self, pipeline: str, wanted: Collection[int] | str) -> dict[int, Progress]:
         """How far tasks are, by their idx; ``wanted`` are such, or the name of one task."""
-        these = tasks.c.name == wanted if isinstance(wanted, str) else tasks.c.idx.in_(wanted)
-        found = select(tasks.c.idx, tasks.c.name, tasks.c.status).where(tasks.c.pipeline == pipeline, these)
-        tried = select(attempts.c.idx, attempts.c.number, attempts.c.state).where(attempts.c.pipeline == pipeline)
         with self.snapshot() as connection:
-            rows = connection.execute(found).all()
-            tried = tried.where(attempts.c.idx.in_([row.idx for row in rows]))
-            states = connection.execute(tried.order_by(attempts.c.idx, attempts.c.number)).all() if rows else ()
-        return {
-            row.idx: Progress(
-                task_id(PipelineId(pipeline), row.name),
-                row.idx,
-                row.status,
-                tuple((each.number, each.state) for each in states if each.idx == row.idx),
-            )
-            for row in rows
-        }
+            if isinstance(wanted, str):
+                rows = connection.execute(_PROGRESS_OF_NAME, {"of": pipeline, "named": wanted}).all()
+            else:
+                rows = connection.execute(_PROGRESS, given((pipeline, idx) for idx in wanted)).all()
+        found: dict[int, Progress] = {}
+        for idx, tried in groupby(rows, key=lambda row: row.idx):
+            first, *others = tried
+            states = tuple((row.number, row.state) for row in (first, *others) if row.number is not None)
+            found[idx] = Progress(task_id(PipelineId(pipeline), first.name), idx, first.status, states)
+        return found
 
     def events(
         self, pipeline: str, *, after_seq: int = 0, idx: int | None = None, limit: int = EVENTS_PAGE
@@ -290,6 +286,13 @@ _HEAD = pipelines.c.number, pipelines.c.id, pipelines.c.seq
 _HEADS = select(*_HEAD).join(GIVEN, pipelines.c.id == GIVEN_NAME)
 _ROWS = select(pipelines).join(GIVEN, pipelines.c.id == GIVEN_NAME)
 _TASKS = select(tasks).join(GIVEN, tasks.c.pipeline == GIVEN_NAME).order_by(tasks.c.pipeline, tasks.c.idx)
+_TRIED = (
+    select(tasks.c.idx, tasks.c.name, tasks.c.status, attempts.c.number, attempts.c.state)
+    .outerjoin(attempts, and_(attempts.c.pipeline == tasks.c.pipeline, attempts.c.idx == tasks.c.idx))
+    .order_by(tasks.c.idx, attempts.c.number)
+)
+_PROGRESS = _TRIED.join(GIVEN, and_(tasks.c.pipeline == GIVEN_NAME, tasks.c.idx == GIVEN_NUMBER))
+_PROGRESS_OF_NAME = _TRIED.where(tasks.c.pipeline == bindparam("of"), tasks.c.name == bindparam("named"))
 _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     "query": Position(pipelines.c.id, bindparam("query", type_=Text)) > 0,
     "status": pipelines.c.status == bindparam("status"),

@@ -55,7 +55,7 @@ async def logs(
     chosen = odin.services.logs.of(container)
     if live:
         await check(chosen, task, number, container)
-        follower = odin.tails.follow(task.id, number, lines=lines, offset=offset, container=container)
+        follower = odin.tails.follow(task, number, lines=lines, offset=offset, container=container)
         return Stream(follower.pieces(), odin, media_type=TEXT)
     return await _once(chosen, log_name(task, number), lines, offset)
 

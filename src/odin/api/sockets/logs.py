@@ -42,7 +42,7 @@ async def logs(ask: Ask) -> Replies:
     chosen = ask.odin.services.logs.of(container)
     if follow:
         await check(chosen, task, number, container)
-        follower = ask.odin.tails.follow(task.id, number, lines=lines, offset=offset, container=container)
+        follower = ask.odin.tails.follow(task, number, lines=lines, offset=offset, container=container)
         replies = _followed(ask, follower)
     else:
         replies = _once(chosen, log_name(task, number), lines, offset)
