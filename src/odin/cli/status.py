@@ -28,7 +28,7 @@ EXAMPLES = (
 def parser(prog: str) -> Parser:
     made = Parser(prog, "Show a pipeline and its tasks, one task, or the recent pipelines.", EXAMPLES)
     made.add_argument("id", nargs="?", type=name, metavar="ID", help="a pipeline or a task; without it the recent ones")
-    made.add_argument("--watch", action="store_true", help="go on showing it until it ends")
+    made.add_argument("--watch", "--follow", "-f", action="store_true", help="go on showing it until it ends")
     made.add_argument("--limit", type=positive, default=LIMIT, metavar="N", help=f"how many (default: {LIMIT})")
     made.add_argument("--all", action="store_true", help="all that there are")
     made.add_argument("--job", metavar="JOB", help="only pipelines of this job")

@@ -216,7 +216,13 @@ def test_f76_ctrl_c_detaches_and_says_how_to_return(server: Scripted, launched: 
 
 
 @pytest.mark.parametrize(
-    "arguments", [["odin-logs", f"{ID}--train", "-f"], ["odin-logs", ID, "-f"], ["odin-status", ID, "--watch"]]
+    "arguments",
+    [
+        ["odin-logs", f"{ID}--train", "-f"],
+        ["odin-logs", ID, "-f"],
+        ["odin-status", ID, "--watch"],
+        ["odin-status", ID, "-f"],
+    ],
 )
 def test_f76_ctrl_c_while_following_ends_quietly(
     server: Scripted, shell: Shell, held: threading.Event, arguments: list[str]
