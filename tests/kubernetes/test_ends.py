@@ -53,6 +53,19 @@ def test_f21_a_waiting_pod_that_somebody_deletes_says_so(odin: Place) -> None:
     let_go(odin, f"{pipeline}--a")
 
 
+def test_f21_a_job_that_somebody_deletes_leaves_no_pod_that_runs(odin: Place) -> None:
+    """Its finalizer keeps it, so the garbage collector leaves its pod, and its controller does as well."""
+    pipeline = odin.begin(one("sleep 600", resource_type="Job"), job="deletedjob")
+    task = f"{pipeline}--a"
+    odin.api.executing(task)
+    odin.kubectl("delete", "job", task, "--wait=false")
+    done = odin.api.finished(pipeline)
+    assert (done["outcome"], done["tasks"]["a"]["attempt"]) == ("failed", 1)
+    assert "somebody deleted it" in done["tasks"]["a"]["reason"]
+    until(lambda: not odin.objects("jobs", pipeline), pause_s=0.2)
+    assert {pod["status"]["phase"] for pod in odin.objects("pods", pipeline)} <= {"Succeeded", "Failed"}
+
+
 def test_f21_a_pod_deleted_while_the_server_is_down_has_its_end_and_its_log(restarted: Place) -> None:
     odin = restarted
     done = odin.begin(one("echo done"), job="done")
