@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import errno
 import gc
 import logging
@@ -10,7 +11,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,6 +63,7 @@ SWITCH_INTERVAL_S = 0.0005
 SHARING = "; several servers share a folder on one PostgreSQL, see ODIN_DATABASE_URL"
 # A collection stops every thread. What is there after the start stays, and most of what comes later dies without one.
 COLLECT = 5_000, 10, 20
+M_ARENA_MAX = -8  # malloc.h
 STARTED, USAGE, REFUSED, FAILED = 0, 2, 8, 9
 
 
@@ -181,6 +183,7 @@ class Server:
         settings = self._settings
         os.umask(0o077)
         sys.setswitchinterval(SWITCH_INTERVAL_S)
+        _share_arenas()
         configure(settings.log_level, settings.log_format)
         make_folders(settings.data, self._layout.passages, self._layout.task_user)
         self._hold_folder()
@@ -351,6 +354,16 @@ class Server:
         from odin.api.bootstrap import PASSWORD_FILE
 
         return f"password in {self._settings.data / 'secrets' / PASSWORD_FILE}"
+
+
+def _share_arenas() -> None:
+    """Have glibc give the threads two heaps for all of them; elsewhere nothing happens.
+
+    With one for each thread, its default, what a thread let go of lies idle there: a server under steady load grew and
+    grew, with no more objects than before.
+    """
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

@@ -23,6 +23,7 @@ from odin.model.ids import PipelineId, Sha
 from odin.store.expiry import Expiry, Finished
 
 PERIOD_S = 600.0
+RETRY_S = 2.0  # after a sweep that the database or a disk broke off: what it left would be too much for ten minutes
 STOP_S = 5.0  # a removal that takes longer is gone on with at the next start
 DAY_S = 86_400.0
 BLOCK = 512  # what ``st_blocks`` counts in, whatever the file system
@@ -78,20 +79,26 @@ class Retention:
         if self._limits.age_s is not None:
             before = self._clock.now() - self._limits.age_s
             for one in self._expiry.finished():
-                if one.completed_at < before:
-                    self._expire(one, "age")
+                if one.completed_at >= before:
+                    break
+                self._expire(one, "age")
         if self._limits.size_bytes is not None:
             self._shrink(self._limits.size_bytes)
 
     def _run(self) -> None:
+        is_broken_off = False
         while not self._stopping.is_set():
+            pause_s = PERIOD_S
             try:
                 self.sweep()
+                is_broken_off = False
             except (OdinError, OSError) as error:
-                log.warning("what is old could not be removed yet: %s", error)
+                level = logging.DEBUG if is_broken_off else logging.WARNING  # once, however long that takes
+                log.log(level, "what is old could not be removed yet: %s", error)
+                is_broken_off, pause_s = True, RETRY_S
             except Exception:  # border: chore
                 log.exception("what is old could not be removed")
-            self._stopping.wait(PERIOD_S)
+            self._stopping.wait(pause_s)
 
     def _shrink(self, most: int) -> None:
         sizes = self._sizes()

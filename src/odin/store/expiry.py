@@ -6,13 +6,17 @@ Source: architecture.md, "Folders"; store/deletion.py does the rest.
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import exists, select, update
+from sqlalchemy import exists, select, tuple_, update
 
 from odin.model.ids import PipelineId, Sha
 from odin.store.database import Database
 from odin.store.schema import pipelines
+
+PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +34,20 @@ class Expiry:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def finished(self) -> list[Finished]:
-        """Those that are over and nobody cleans up, the longest first."""
-        wanted = select(pipelines.c.id, pipelines.c.version, pipelines.c.completed_at).where(
-            pipelines.c.outcome.is_not(None), pipelines.c.completed_at.is_not(None), pipelines.c.deleting.is_(None)
+    def finished(self) -> Iterator[Finished]:
+        """Those that are over and nobody cleans up, the longest first; a page at a time, for there may be very many."""
+        after = -math.inf, ""
+        while found := self._page(after):
+            yield from found
+            after = found[-1].completed_at, found[-1].id
+
+    def _page(self, after: tuple[float, str]) -> list[Finished]:
+        ended = pipelines.c.completed_at, pipelines.c.id
+        wanted = select(*ended, pipelines.c.version).where(
+            pipelines.c.outcome.is_not(None), pipelines.c.deleting.is_(None), tuple_(*ended) > after
         )
         with self._database.reader() as connection:
-            rows = connection.execute(wanted.order_by(pipelines.c.completed_at)).all()
+            rows = connection.execute(wanted.order_by(*ended).limit(PAGE)).all()
         return [Finished(PipelineId(row.id), Sha(row.version), row.completed_at) for row in rows]
 
     def begin(self, pipeline: PipelineId) -> bool:

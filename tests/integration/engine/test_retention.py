@@ -9,6 +9,7 @@ from sqlalchemy import select, text, update
 
 import odin_testing.faults
 from builders import spec
+from odin.engine import retention as module
 from odin.engine.cleanup import Cleaner
 from odin.engine.clock import Clock
 from odin.engine.layout import Layout
@@ -16,7 +17,7 @@ from odin.engine.retention import DAY_S, Limits, Retention, size_of
 from odin.executors.protocol import NoObjects
 from odin.jobs.checkouts import Checkouts
 from odin.jobs.repository import Repository
-from odin.model.errors import Conflict
+from odin.model.errors import Conflict, Unavailable
 from odin.store.deletion import Deletions
 from odin.store.expiry import Expiry
 from odin.store.schema import pipelines, tombstones
@@ -237,6 +238,28 @@ def test_logs_on_another_disk_than_the_run_folders_go_too(attic, other_disk):
     attic.retention(days=1).sweep()
     assert attic.left() == set()
     assert [path.name for path in other_disk.iterdir() if any(path.iterdir())] == []
+
+
+def test_a_sweep_that_the_database_broke_off_goes_on_once_that_is_back(attic, monkeypatch, caplog):
+    monkeypatch.setattr(module, "RETRY_S", 0.01)
+    attic = attic()
+    ended = [attic.finished(f"old{number}", days=9 - number) for number in range(3)]
+    begin, asked = Expiry.begin, []
+
+    def breaking(expiry, pipeline):
+        asked.append(pipeline)
+        if len(asked) in (2, 3):
+            raise Unavailable("the connection to the database broke; try again")
+        return begin(expiry, pipeline)
+
+    monkeypatch.setattr(Expiry, "begin", breaking)
+    sweeping = attic.retention(days=1)
+    sweeping.start()
+    while len(attic.gone) < 3:
+        time.sleep(0.01)
+    sweeping.stop()
+    assert (attic.gone, attic.left()) == (ended, set())
+    assert caplog.text.count("could not be removed yet") == 1
 
 
 def test_one_that_somebody_cleans_up_is_left_to_them(attic):

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import insert, select
 
 from odin.model.ids import AttemptId, PipelineId
-from odin.store import census
+from odin.store import census, expiry
 from odin.store.deletion import Deletions
 from odin.store.expiry import Expiry
 from odin.store.queries import Queries
@@ -93,12 +93,15 @@ def test_a_row_says_what_is_left_of_its_log(database):
     assert last.message == f"{again.message}; 0 of the 3 bytes of its log are left (odin-fsck)"
 
 
-def test_the_pipelines_that_ended_first_are_the_first_that_may_go(database):
+@pytest.mark.parametrize("page", [1, 2, 500])
+def test_the_pipelines_that_ended_first_are_the_first_that_may_go(database, monkeypatch, page):
+    monkeypatch.setattr(expiry, "PAGE", page)
     late, early = add(database, "late-00000001", completed_at=9.0), add(database, "early-0000001", completed_at=2.0)
+    beside = add(database, "early-0000002", completed_at=2.0)
     add(database, "runs-00000001", status="RUNNING", outcome=None, completed_at=None)
     cleaned = add(database, "clean-0000001", completed_at=1.0)
     Deletions(database).begin(cleaned, db=False, fs=True)
-    assert [each.id for each in Expiry(database).finished()] == [early, late]
+    assert [each.id for each in Expiry(database).finished()] == [early, beside, late]
 
 
 @pytest.mark.parametrize(("outcome", "begins"), [(None, False), ("succeeded", True)])
