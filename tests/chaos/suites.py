@@ -20,7 +20,7 @@ from simulation.runs import REPLAY, today, total
 
 TESTS = Path(__file__).resolve().parents[1]
 POINTS, YEAR_S = 44, 365.25 * 86400
-FAULTS_S = {False: 60, True: 600}  # how long a storm of faults lasts
+FAULTS_S = {False: 75, True: 600}  # how long a storm of faults lasts
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def cluster(asked: Asked) -> Iterator[Row]:
 
 def _storms(asked: Asked) -> tuple[Done, Counter[str]]:
     """What the tests say, and what was done to calls in them."""
-    length, often = FAULTS_S[asked.long], 15 if asked.long else 4
+    length, often = FAULTS_S[asked.long], 15 if asked.long else 5
     runs = ["tests/kubernetes/test_faults.py"] + ["tests/kubernetes/test_outages.py"] * often
     with tempfile.TemporaryDirectory() as folder:
         tally = Path(folder) / "tally"
