@@ -66,5 +66,7 @@ class Pulse:
                 self._watcher.again()
                 continue
             self._seen, self._seen_of = seen, wanted
+            if not wanted.issuperset(self.wanted):
+                self._watcher.again()  # who came meanwhile may have been told what an earlier reading said
             await self._crowd.tell(moved=True)
             await asyncio.sleep(GAP_S)

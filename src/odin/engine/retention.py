@@ -86,18 +86,21 @@ class Retention:
             self._shrink(self._limits.size_bytes)
 
     def _run(self) -> None:
-        is_broken_off = False
+        pause_s = PERIOD_S
         while not self._stopping.is_set():
-            pause_s = PERIOD_S
+            is_again, before = pause_s < PERIOD_S, self.figures.removed.total()
             try:
                 self.sweep()
-                is_broken_off = False
+                pause_s = PERIOD_S
             except (OdinError, OSError) as error:
-                level = logging.DEBUG if is_broken_off else logging.WARNING  # once, however long that takes
-                log.log(level, "what is old could not be removed yet: %s", error)
-                is_broken_off, pause_s = True, RETRY_S
+                log.log(
+                    logging.DEBUG if is_again else logging.WARNING, "what is old could not be removed yet: %s", error
+                )
+                is_stuck = is_again and self.figures.removed.total() == before  # to measure all the folders costs much
+                pause_s = min(2 * pause_s, PERIOD_S) if is_stuck else RETRY_S
             except Exception:  # border: chore
                 log.exception("what is old could not be removed")
+                pause_s = PERIOD_S
             self._stopping.wait(pause_s)
 
     def _shrink(self, most: int) -> None:

@@ -218,6 +218,25 @@ async def test_those_who_come_together_share_a_reading_and_those_who_come_later_
     assert slow_store.readings == 1
 
 
+async def test_who_comes_back_while_a_move_is_read_for_others_is_told_of_it(slow_store):
+    pulse = slow_store.pulse
+    pulse.wanted.update([0, 1])
+    async with asyncio.timeout(DEADLINE_S):
+        assert await asyncio.gather(pulse.first(0), pulse.first(1)) == [1, 1]
+        del pulse.wanted[0]
+        slow_store.holds = lambda wanted: wanted == [1]
+        slow_store.publish()
+        while slow_store.holds([1]):
+            await asyncio.sleep(0.001)
+        slow_store.moves = 2
+        pulse.wanted[0] += 1
+        assert await pulse.first(0) == 1
+        following = asyncio.create_task(pulse.next(0))
+        await asyncio.sleep(0)
+        slow_store.held.set()
+        assert await following == 2
+
+
 async def test_a_task_that_a_reading_was_not_for_is_not_taken_for_gone(slow_store):
     pulse = slow_store.pulse
     pulse.wanted[1] += 1
