@@ -6,6 +6,7 @@ server does not run as root: there it is nobody's. Where none can run, a test sa
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib.util
 import itertools
@@ -60,6 +61,7 @@ class Postgres:
         self.folder, self._bin = folder, bin
         self.settings = QUICK | settings
         self.port = 0
+        self._claim: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._numbers = itertools.count(1)
         self._user = "nobody" if os.geteuid() == 0 else None
@@ -86,7 +88,7 @@ class Postgres:
     def start(self) -> Postgres:
         """Start, on the same port as before, and wait until it takes connections. It ends with the calling thread."""
         while True:
-            chosen = self.port or _free()
+            chosen = self.port or self._claimed()
             options = self.settings | {"port": str(chosen), "unix_socket_directories": str(self.folder)}
             words = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
             with (self.folder / "log").open("ab") as log:
@@ -98,6 +100,18 @@ class Postgres:
                 return self
             if self.port:
                 raise OSError(self.said())
+
+    def _claimed(self) -> int:
+        """A free port, which no other tests on this machine choose until this is closed: not even while it is down."""
+        for port in sorted(PORTS, key=lambda _: os.urandom(4)):
+            claim = socket.socket(socket.AF_UNIX)
+            with contextlib.suppress(OSError), socket.socket() as probe:
+                claim.bind(f"\0odin-tests-postgresql-{port}")
+                if probe.connect_ex(("127.0.0.1", port)):
+                    self._claim = claim
+                    return port
+            claim.close()
+        raise OSError("no free port")
 
     def _answers(self, port: int) -> bool:
         assert self._process is not None
@@ -135,6 +149,8 @@ class Postgres:
 
     def close(self) -> None:
         self.stop(signal.SIGQUIT)
+        if self._claim is not None:
+            self._claim.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def said(self) -> str:
@@ -184,14 +200,6 @@ class Postgres:
 
 def _die_with_the_test() -> None:
     _libc.prctl(SET_PDEATHSIG, signal.SIGQUIT)
-
-
-def _free() -> int:
-    for port in sorted(PORTS, key=lambda _: os.urandom(4)):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)):
-                return port
-    raise OSError("no free port")
 
 
 def cluster(**settings: str) -> Postgres:

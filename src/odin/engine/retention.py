@@ -104,26 +104,29 @@ class Retention:
             self._stopping.wait(pause_s)
 
     def _shrink(self, most: int) -> None:
-        sizes = self._sizes()
-        held = sum(sizes.values())
+        """Measures what goes a second time: to keep the sizes of all takes megabytes, which stay torn when they go."""
+        held = sum(size_of(folder) for parent in self._parents() for folder in self._folders(parent))
         for one in self._expiry.finished() if held > most else ():
             if held <= most:
                 break
-            if sizes.get(one.id) and self._expire(one, "size"):
-                held -= sizes[one.id]
+            size = sum(size_of(parent / one.id) for parent in self._parents())
+            if size and self._expire(one, "size"):
+                held -= size
         self.figures.held = held
         if held > most and not self._is_full:
             log.warning("pipelines hold %d bytes of files and logs, of %d; none that is left may go", held, most)
         self._is_full = held > most
 
-    def _sizes(self) -> dict[str, int]:
-        found: Counter[str] = Counter()
-        for parent in (self._cleaner.layout.runs, self._cleaner.logs):
-            for folder in _folders(parent):
+    def _parents(self) -> tuple[Path, Path]:
+        return self._cleaner.layout.runs, self._cleaner.logs
+
+    def _folders(self, parent: Path) -> Iterator[Path]:
+        with suppress(FileNotFoundError), os.scandir(parent) as scan:
+            for entry in scan:
                 if self._stopping.is_set():
                     break
-                found[folder.name] += size_of(folder)
-        return found
+                if entry.is_dir(follow_symlinks=False):
+                    yield Path(entry.path)
 
     def _expire(self, one: Finished, reason: str) -> bool:
         if self._stopping.is_set() or not self._expiry.begin(one.id):
@@ -156,10 +159,3 @@ def size_of(folder: Path) -> int:
                 total += found.st_blocks * BLOCK // (1 if is_folder else max(1, found.st_nlink))
                 total += size_of(Path(entry.path)) if is_folder else 0
     return total
-
-
-def _folders(parent: Path) -> Iterator[Path]:
-    with suppress(FileNotFoundError):
-        for path in parent.iterdir():
-            if path.is_dir() and not path.is_symlink():
-                yield path
