@@ -109,9 +109,11 @@ class Retention:
         for one in self._expiry.finished() if held > most else ():
             if held <= most:
                 break
-            size = sum(size_of(parent / one.id) for parent in self._parents())
+            size, freed = (
+                sum(size_of(parent / one.id, part) for parent in self._parents()) for part in (in_part, if_last)
+            )
             if size and self._expire(one, "size"):
-                held -= size
+                held -= freed
         self.figures.held = held
         if held > most and not self._is_full:
             log.warning("pipelines hold %d bytes of files and logs, of %d; none that is left may go", held, most)
@@ -148,14 +150,24 @@ class Retention:
         self._gone(pipeline)
 
 
-def size_of(folder: Path) -> int:
-    """Bytes on the disk; a file of several names counts at each in part. What vanishes meanwhile is left out."""
+def in_part(found: os.stat_result) -> int:
+    """Bytes of a file on the disk, divided among its names: all of them together are the file."""
+    return found.st_blocks * BLOCK // max(1, found.st_nlink)
+
+
+def if_last(found: os.stat_result) -> int:
+    """Bytes that are free once this name of a file is gone: none while another pipeline keeps the file."""
+    return found.st_blocks * BLOCK if found.st_nlink == 1 else 0
+
+
+def size_of(folder: Path, part: Callable[[os.stat_result], int] = in_part) -> int:
+    """Bytes on the disk, of each file what ``part`` says. What vanishes meanwhile is left out."""
     total = 0
     with suppress(FileNotFoundError, PermissionError), os.scandir(folder) as scan:
         for entry in scan:
             with suppress(FileNotFoundError):
                 found = entry.stat(follow_symlinks=False)
                 is_folder = entry.is_dir(follow_symlinks=False)
-                total += found.st_blocks * BLOCK // (1 if is_folder else max(1, found.st_nlink))
-                total += size_of(Path(entry.path)) if is_folder else 0
+                total += found.st_blocks * BLOCK if is_folder else part(found)
+                total += size_of(Path(entry.path), part) if is_folder else 0
     return total

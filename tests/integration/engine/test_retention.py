@@ -222,6 +222,18 @@ def test_a_file_of_two_pipelines_is_counted_once(attic):
     assert 2 * MB <= whole < 3 * MB
 
 
+def test_a_file_that_a_later_pipeline_keeps_frees_nothing_before_that_goes_too(attic):
+    attic = attic()
+    first, second, third = (attic.finished(f"p{days}", days=days, mb=4 * (days != 2)) for days in (3, 2, 1))
+    kept = attic.layout.run(second) / "a" / "model"
+    kept.unlink()
+    kept.hardlink_to(attic.layout.run(first) / "a" / "model")
+    retention = attic.retention(size=7 * MB)
+    retention.sweep()
+    assert attic.left() == {third}
+    assert 4 * MB <= retention.figures.held < 5 * MB
+
+
 @pytest.fixture
 def other_disk(tmp_path):
     """A folder on another file system."""
