@@ -206,7 +206,7 @@ def test_a_server_and_what_it_did_are_clean_while_it_runs_and_after(fresh: Servi
     half = ran(fresh, "half")
     fresh.api().delete(f"/v1/pipelines/{half}?fs=true")
     running = begun(fresh)
-    assert fresh.operate("odin-fsck").out == "clean: database, files, git, processes and cluster agree\n"
+    assert fresh.operate("odin-fsck").out == "clean: database, files, git and processes agree\n"
     told = fresh.operate("odin-fsck", "--json").json
     assert told["server"].startswith(f"process {fresh.process.pid} on ")
     fresh.kill()

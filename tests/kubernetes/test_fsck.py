@@ -49,6 +49,7 @@ def test_f41_objects_that_no_row_knows_are_named_and_removed_and_no_others(fresh
     metadata = {"name": "foreign", "labels": labels}
     odin.kubectl("apply", "-f", "-", given=json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}))
     assert look(odin) == []
+    assert odin.serving.operate("odin-fsck").out == "clean: database, files, git, processes and cluster agree\n"
 
     odin.serving.terminate()
     forget(odin, lost)

@@ -59,7 +59,11 @@ def fsck(flags: Mapping[str, object], *, config: str | None = None, repair: bool
             findings = _found(settings, stack, beside=server is not None, repair=repair)
     except (OdinError, OSError) as error:
         return told("odin-fsck", error)
-    print(as_json(findings, server) if json else "\n".join(as_lines(findings, repair=repair)))
+    print(
+        as_json(findings, server)
+        if json
+        else "\n".join(as_lines(findings, repair=repair, has_cluster=_has_cluster(settings)))
+    )
     return DONE if all(each.is_mended for each in findings) else DIFFERENCES
 
 
@@ -117,6 +121,10 @@ def _mend(one: Difference) -> str:
     return ""
 
 
+def _has_cluster(settings: Settings) -> bool:
+    return settings.executor == "kubernetes"
+
+
 def _damage(settings: Settings) -> list[Difference]:
     """What SQLite's own check says: nothing else is worth a look then."""
     if not settings.database_url.startswith("sqlite"):
@@ -143,7 +151,7 @@ class Look:
         self._database = database
         self._beside = beside
         self._layout = Layout(settings.shared, wiring.task_user(settings))
-        cluster = wiring.cluster_census(settings, store_id(database)) if settings.executor == "kubernetes" else None
+        cluster = wiring.cluster_census(settings, store_id(database)) if _has_cluster(settings) else None
         self._tools = Tools(stack, settings.data, self._layout, database, cluster)
 
     def differences(self) -> list[Difference]:

@@ -36,10 +36,10 @@ def as_json(findings: Sequence[Finding], server: str | None) -> str:
     return json.dumps({"clean": clean, "server": server, "differences": told}, indent=2)
 
 
-def as_lines(findings: Sequence[Finding], *, repair: bool) -> list[str]:
-    """A line for each, then one for all."""
+def as_lines(findings: Sequence[Finding], *, repair: bool, has_cluster: bool) -> list[str]:
+    """A line for each, then one for all; the cluster is named only where there is one."""
     lines = [f"{each.difference.kind}: {each.difference.place}: {_told(each, repair=repair)}" for each in findings]
-    return [*lines, _summary(findings, repair=repair)]
+    return [*lines, _summary(findings, repair=repair) if findings else _clean(has_cluster)]
 
 
 def _told(each: Finding, *, repair: bool) -> str:
@@ -57,9 +57,11 @@ def _told(each: Finding, *, repair: bool) -> str:
 
 def _summary(findings: Sequence[Finding], *, repair: bool) -> str:
     left = [each for each in findings if not each.is_mended]
-    if not findings:
-        return "clean: database, files, git, processes and cluster agree"
     if repair:
         return f"{len(findings) - len(left)} of {len(findings)} differences repaired"
     mendable = sum(each.difference.mend is not None for each in left)
     return f"{len(left)} differences; odin-fsck --repair, with the server stopped, mends {mendable} of them"
+
+
+def _clean(has_cluster: bool) -> str:
+    return f"clean: database, files, git{', processes and cluster' if has_cluster else ' and processes'} agree"
