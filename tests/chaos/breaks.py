@@ -26,7 +26,7 @@ from postgres import Postgres
 
 DISK_MB = 256  # of the data folder: logs of ten thousand tasks fit
 CLOCKS_S = (2, 90, 3600)  # how far a server's clock is off
-PROGRESS = "SELECT coalesce(sum(seq), 0), count(*) FILTER (WHERE outcome IS NULL) FROM pipelines"
+UNFINISHED = "SELECT id, seq FROM pipelines WHERE outcome IS NULL"
 Break = Callable[[], None]
 
 
@@ -153,18 +153,17 @@ class Breaks:
         postgres.stop(how)
         time.sleep(self.rng.random() * 2)
         postgres.start()
-        began, (events, running) = time.monotonic(), self._progress()
+        began, unfinished = time.monotonic(), self._unfinished()
         until(lambda: is_ready(odin), told=odin.said)
-        if running:
-            until(lambda: self._progress()[0] > events, told=odin.said, pause_s=0.02)
+        if unfinished:
+            until(lambda: self._unfinished() != unfinished, told=odin.said, pause_s=0.02)
         self.database_s.append(time.monotonic() - began)
 
-    def _progress(self) -> tuple[int, int]:
-        """How much has happened, and how many pipelines are not over, as an operator sees it in the database."""
+    def _unfinished(self) -> dict[object, object]:
+        """Where each pipeline is that is not over, as an operator sees it: not what retention has left of the others."""
         postgres, url = self.parts.postgres, self.parts.odin.settings["DATABASE_URL"]
         assert postgres is not None
-        ((events, running),) = postgres.execute(PROGRESS, url.rpartition("/")[2])
-        return int(str(events)), int(str(running))
+        return {identity: seq for identity, seq in postgres.execute(UNFINISHED, url.rpartition("/")[2])}
 
     # connections
 

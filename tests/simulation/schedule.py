@@ -23,6 +23,7 @@ from simulation.server import LAUNCHES, Crash, Server
 
 BEGIN = 1_000_000.0
 MOST_EVENTS = 20_000  # far above what any schedule needs: one that takes more turns in circles
+MOST_IN_DAYS = 10 * MOST_EVENTS  # where tasks take days: people look every 20 s all the time
 QUIET_AFTER = 300  # moments; after them nothing goes wrong any more, and all must come to its end
 QUIET_AFTER_S = 3600.0
 LONGEST_S, DAYS_S = 30.0, 60_000.0  # of a task, and in every fourth schedule of one server: there it costs nothing
@@ -67,6 +68,7 @@ class Schedule:
         self.homes = self.rng.choice((1, 1, 2, 3))
         self.several = self.homes > 1
         self.longest_s = DAYS_S if seed % 4 == 0 and not self.several else LONGEST_S
+        self.most_events = MOST_IN_DAYS if self.longest_s == DAYS_S else MOST_EVENTS
         self.collides = self.rng.random() < 0.1  # people are given ids that are taken
         self.judge = Judge(self)
         self.memory = Memory(self.judge)
@@ -129,7 +131,7 @@ class Schedule:
             if not heap:
                 self.judge.blame(f"stuck: nothing will ever happen again, and {self._left()}")
             self.now, _, act, words = heapq.heappop(heap)
-            if self._order > MOST_EVENTS:
+            if self._order > self.most_events:
                 self.judge.blame(f"stuck: it goes round in circles, and {self._left()}")
             act(*words)
 

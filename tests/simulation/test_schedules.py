@@ -28,6 +28,11 @@ def test_f01_nothing_is_lost_doubled_or_stuck_wherever_a_server_dies(first, reco
     assert not found.broken, "\n".join(map(told, found.broken))
 
 
+def test_to_wait_for_days_is_not_to_go_round_in_circles():
+    """Nearly five days of tasks, one after another, and somebody who looks every 20 s."""
+    assert [each.violation for each in run([527381982696])] == [None]
+
+
 def digest(seeds):
     """What happens in these seeds, all of it, in one number."""
     told = hashlib.sha256()
