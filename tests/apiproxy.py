@@ -156,7 +156,7 @@ class ApiProxy:
             if how != "swallow":
                 over.set()
             self._watches.pop(key, None)
-        self.ever["silent" if how == "swallow" else "cut"] += len(cut)
+        self.ever["cut"] += len(cut)
         return len(cut)
 
     async def _serve(self, ready: threading.Event) -> None:

@@ -21,6 +21,7 @@ from simulation.runs import REPLAY, today, total
 TESTS = Path(__file__).resolve().parents[1]
 POINTS, YEAR_S = 44, 365.25 * 86400
 FAULTS_S = {False: 75, True: 600}  # how long a storm of faults lasts
+SILENCES = {False: 2, True: 15}  # in each all four watches are
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,11 @@ def _storms(asked: Asked) -> tuple[Done, Counter[str]]:
     runs = ["tests/kubernetes/test_faults.py"] + ["tests/kubernetes/test_outages.py"] * often
     with tempfile.TemporaryDirectory() as folder:
         tally = Path(folder) / "tally"
-        variables = {"ODIN_FAULT_TALLY": str(tally), "ODIN_FAULT_S": str(length)}
+        variables = {
+            "ODIN_FAULT_TALLY": str(tally),
+            "ODIN_FAULT_S": str(length),
+            "ODIN_SILENCES": str(SILENCES[asked.long]),
+        }
         done = reduce(Done.__add__, [pytest_of(path, "-n", "0", "--timeout=0", **variables) for path in runs])
         counts = Counter[str]()
         for line in tally.read_text().splitlines() if tally.exists() else ():

@@ -1,6 +1,7 @@
 """An API server that loses, delays, refuses and cuts, by a proxy in front of it: nothing is lost or done twice.
 
-``ODIN_FAULTS=100`` is how many pods each test runs, ``ODIN_FAULT_S`` how many seconds a storm of faults lasts.
+``ODIN_FAULTS=100`` is how many pods each test runs, ``ODIN_FAULT_S`` how many seconds a storm of faults lasts,
+``ODIN_SILENCES`` how often watches fall silent.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from kubernetes.ledgers import Ledger
 
 PODS = int(os.environ.get("ODIN_FAULTS", "20"))
 STORM_S = float(os.environ.get("ODIN_FAULT_S", "6"))
+SILENCES = int(os.environ.get("ODIN_SILENCES", "1"))
 OUTAGES = (
     Say(500, message="etcdserver: leader changed"),
     Say(502),
@@ -300,6 +302,24 @@ def test_f31_a_watch_that_is_cut_stands_again_at_once(behind: Start, ledger: Led
     ledger.judge(odin, pipeline, [task["name"] for task in tasks])
     watches = proxy.calls["watch", "pods"]
     assert watches < 40 * cuts, f"{watches} watches for {cuts} cuts"
+
+
+@pytest.mark.parametrize("again", range(SILENCES))
+def test_f31_what_happened_while_a_watch_was_silent_is_seen_once_it_is_taken_for_dead(
+    behind: Start, ledger: Ledger, again: int
+) -> None:
+    """After 70 s without a word, not even a bookmark. How many are silent at once is up to what Odin watches."""
+    odin, proxy = behind()
+    tasks = ledger.tasks(3, seconds=5)
+    pipeline = odin.begin(tasks)
+    for task in tasks:
+        odin.api.executing(f"{pipeline}--{task['name']}")
+    watches = proxy.calls["watch", "pods"]
+    silent = proxy.cut("swallow")
+    assert silent
+    ledger.judge(odin, pipeline, [task["name"] for task in tasks])
+    assert proxy.calls["watch", "pods"] > watches
+    proxy.ever["silent"] += silent
 
 
 def test_f35_credentials_that_expired_cost_nothing_once_they_are_renewed(behind: Start, ledger: Ledger) -> None:
