@@ -33,6 +33,11 @@ def test_to_wait_for_days_is_not_to_go_round_in_circles():
     assert [each.violation for each in run([527381982696])] == [None]
 
 
+def test_f03_a_take_over_forgets_nothing_that_was_said_of_other_pipelines():
+    """A server that took one over as it was told that a task of another had never been launched, never launched it."""
+    assert [each.violation for each in run([102075015317])] == [None]
+
+
 def digest(seeds):
     """What happens in these seeds, all of it, in one number."""
     told = hashlib.sha256()

@@ -124,9 +124,11 @@ class Turns:
 
     def take_over(self, pipelines: Sequence[PipelineId]) -> None:
         """Drive these too: their rows say from now on that they are ours."""
-        self._give_up(set(pipelines))
-        # What was absent before may have been launched by who had them meanwhile.
-        self._reports = [each for each in (*self._reports, *self._hear()) if not isinstance(each, Absent)]
+        taken = set(pipelines)
+        self._give_up(taken)
+        # What was absent before may have been launched by who had them meanwhile. Of others nobody would ask again.
+        heard = *self._reports, *self._hear()
+        self._reports = [each for each in heard if not (isinstance(each, Absent) and _of(each) in taken)]
         try:
             if not self._is_stale:
                 self._reload(pipelines)
@@ -472,6 +474,10 @@ class Turns:
             return
         self._answer(lost)
         self._feed.publish({pipeline.id: pipeline.seq for pipeline in changes.pipelines.values()})
+
+
+def _of(report: Absent) -> PipelineId:
+    return split_resource(report.attempt)[0]
 
 
 def _resolve(done: Future[None]) -> None:
