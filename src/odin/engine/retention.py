@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from odin.engine.cleanup import Cleaner
 from odin.engine.clock import Clock
@@ -36,6 +37,13 @@ class Limits:
 
     age_s: float | None = None
     size_bytes: int | None = None
+
+
+class Size(NamedTuple):
+    """Bytes on the disk; a file with several names, such as an output that a later pipeline keeps, is one file."""
+
+    held: int  # divided among the names of a file: all of them together are the file
+    freed: int  # once this folder is gone: none of a file that has another name
 
 
 @dataclass(slots=True)
@@ -105,15 +113,13 @@ class Retention:
 
     def _shrink(self, most: int) -> None:
         """Measures what goes a second time: to keep the sizes of all takes megabytes, which stay torn when they go."""
-        held = sum(size_of(folder) for parent in self._parents() for folder in self._folders(parent))
+        held = sum(size_of(folder).held for parent in self._parents() for folder in self._folders(parent))
         for one in self._expiry.finished() if held > most else ():
             if held <= most:
                 break
-            size, freed = (
-                sum(size_of(parent / one.id, part) for parent in self._parents()) for part in (in_part, if_last)
-            )
-            if size and self._expire(one, "size"):
-                held -= freed
+            sizes = [size_of(parent / one.id) for parent in self._parents()]
+            if any(size.held for size in sizes) and self._expire(one, "size"):
+                held -= sum(size.freed for size in sizes)
         self.figures.held = held
         if held > most and not self._is_full:
             log.warning("pipelines hold %d bytes of files and logs, of %d; none that is left may go", held, most)
@@ -150,24 +156,18 @@ class Retention:
         self._gone(pipeline)
 
 
-def in_part(found: os.stat_result) -> int:
-    """Bytes of a file on the disk, divided among its names: all of them together are the file."""
-    return found.st_blocks * BLOCK // max(1, found.st_nlink)
-
-
-def if_last(found: os.stat_result) -> int:
-    """Bytes that are free once this name of a file is gone: none while another pipeline keeps the file."""
-    return found.st_blocks * BLOCK if found.st_nlink == 1 else 0
-
-
-def size_of(folder: Path, part: Callable[[os.stat_result], int] = in_part) -> int:
-    """Bytes on the disk, of each file what ``part`` says. What vanishes meanwhile is left out."""
-    total = 0
+def size_of(folder: Path) -> Size:
+    """What lies in it. What vanishes meanwhile is left out."""
+    held = freed = 0
     with suppress(FileNotFoundError, PermissionError), os.scandir(folder) as scan:
         for entry in scan:
             with suppress(FileNotFoundError):
                 found = entry.stat(follow_symlinks=False)
-                is_folder = entry.is_dir(follow_symlinks=False)
-                total += found.st_blocks * BLOCK if is_folder else part(found)
-                total += size_of(Path(entry.path), part) if is_folder else 0
-    return total
+                size = found.st_blocks * BLOCK
+                if entry.is_dir(follow_symlinks=False):
+                    below = size_of(Path(entry.path))
+                    held, freed = held + size + below.held, freed + size + below.freed
+                else:
+                    held += size // max(1, found.st_nlink)
+                    freed += size if found.st_nlink == 1 else 0
+    return Size(held, freed)

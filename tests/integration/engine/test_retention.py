@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -204,7 +205,7 @@ def test_nothing_outside_is_counted_or_removed_by_a_link(attic, tmp_path):
     (outside / "precious").write_bytes(b"x" * MB)
     (attic.layout.run(old) / "a" / "link").symlink_to(outside)
     (attic.layout.runs / "elsewhere").symlink_to(outside)
-    assert size_of(attic.layout.run(old)) < MB
+    assert size_of(attic.layout.run(old)).held < MB
     retention = attic.retention(days=1, size=MB // 2)
     retention.sweep()
     (attic.layout.runs / "elsewhere").unlink()
@@ -218,7 +219,7 @@ def test_a_file_of_two_pipelines_is_counted_once(attic):
     first, second = attic.finished("first", days=2, mb=2), attic.finished("second", days=1)
     shared = attic.layout.run(second) / "a" / "kept"
     shared.hardlink_to(attic.layout.run(first) / "a" / "model")
-    whole = size_of(attic.layout.run(first)) + size_of(attic.layout.run(second))
+    whole = size_of(attic.layout.run(first)).held + size_of(attic.layout.run(second)).held
     assert 2 * MB <= whole < 3 * MB
 
 
@@ -272,6 +273,27 @@ def test_a_sweep_that_the_database_broke_off_goes_on_once_that_is_back(attic, mo
     sweeping.stop()
     assert (attic.gone, attic.left()) == (ended, set())
     assert caplog.text.count("could not be removed yet") == 1
+
+
+def test_a_database_that_stays_away_is_asked_ever_less(attic, monkeypatch):
+    monkeypatch.setattr(module, "RETRY_S", 0.02)
+    attic = attic()
+    attic.finished("old", days=9)
+    asked = []
+
+    def away(*_):
+        asked.append(time.monotonic())
+        raise Unavailable("the connection to the database broke; try again")
+
+    monkeypatch.setattr(Expiry, "begin", away)
+    sweeping = attic.retention(days=1)
+    sweeping.start()
+    while len(asked) < 6:
+        time.sleep(0.01)
+    sweeping.stop()
+    # Each wait is at least so long: twice the one before, from the second on.
+    waits = [later - earlier for earlier, later in pairwise(asked)]
+    assert all(wait >= least for wait, least in zip(waits, (0.02, 0.04, 0.08, 0.16, 0.32), strict=False)), waits
 
 
 def test_one_that_somebody_cleans_up_is_left_to_them(attic):
