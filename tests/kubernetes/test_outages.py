@@ -21,7 +21,7 @@ import yaml
 
 from apiproxy import ApiProxy, Call, Fault, Say
 from clusters import Cluster, Place
-from e2e.serving import until
+from e2e.serving import a_port, until
 from kubernetes.ledgers import Ledger, reachable
 
 PODS = int(os.environ.get("ODIN_FAULTS", "30"))
@@ -54,6 +54,12 @@ def through(proxy: ApiProxy, odin: Place) -> None:
     odin.serving.variables["KUBECONFIG"] = str(proxy.through(kubeconfig))
 
 
+def start_node(control: Cluster) -> None:
+    """On a port that is free now: the one that the program draws may be some connection's."""
+    resources = ("--cpu", "4", "--memory", "8Gi", "--pods", "20", "--gpus", "0")
+    control.control("node", NODE, "--port", str(a_port()), *resources)
+
+
 @dataclass(frozen=True)
 class Lost:
     """A node that died while two tasks ran on it."""
@@ -69,8 +75,7 @@ def lost(control: Cluster, lasting: Callable[..., Place], tmp_path_factory: pyte
     odin, folder = lasting(), tmp_path_factory.mktemp("lost")
     ledger = reachable(folder)
     odin.serving.start()
-    node = ("node", NODE, "--cpu", "4", "--memory", "8Gi", "--pods", "20", "--gpus", "0")
-    control.control(*node)
+    start_node(control)
     until(lambda: "True" in control.kubectl("get", "node", NODE, "-o", "jsonpath={.status.conditions}", code=None))
     control.kubectl("cordon", "node-1")
     try:
@@ -129,7 +134,7 @@ def test_f25_a_node_that_is_lost_is_waited_for_then_given_up(lost: Lost, control
     until(lambda: odin.api.task(f"{pipeline}--hasty")["attempt"] == 2)
     assert odin.api.task(f"{pipeline}--patient")["attempt"] == 1
     # What comes back has nothing to say about the attempt that was given up.
-    control.control("node", NODE, "--cpu", "4", "--memory", "8Gi", "--pods", "20", "--gpus", "0")
+    start_node(control)
     done = odin.api.finished(pipeline)["tasks"]
     assert (done["hasty"]["status"], done["hasty"]["attempt"]) == ("executed", 2)
     assert done["patient"]["attempt"] == (1 if done["patient"]["status"] == "failed" else 2)
