@@ -21,7 +21,7 @@ from simulation.runs import REPLAY, today, total
 TESTS = Path(__file__).resolve().parents[1]
 POINTS, YEAR_S = 44, 365.25 * 86400
 FAULTS_S = {False: 75, True: 600}  # how long a storm of faults lasts
-SILENCES = {False: 2, True: 15}  # in each all four watches are
+SILENCES = {False: 3, True: 25}  # in each as many watches as are open then: two to four
 
 
 @dataclass(frozen=True)
